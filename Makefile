@@ -1,0 +1,70 @@
+EXTENSION   = digipay
+EXTVERSION  = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" digipay.control)
+MODULE_big  = digipay
+OBJS        = \
+	src/api.o \
+	src/charset.o \
+	src/client.o \
+	src/credential.o \
+	src/detail.o \
+	src/digipay.o \
+	src/guc.o \
+	src/health.o \
+	src/journal.o \
+	src/launch.o \
+	src/lookup.o \
+	src/mailbox.o \
+	src/objects.o \
+	src/option.o \
+	src/payment.o \
+	src/problem.o \
+	src/reply.o \
+	src/request.o \
+	src/situation.o \
+	src/srf.o \
+	src/state.o \
+	src/amount.o \
+	src/transport.o \
+	src/transport_url.o \
+	src/worker.o
+PGFILEDESC  = "digipay - pays Indonesian bills from SQL"
+DATA        = $(wildcard sql/*--*.sql)
+DOCS        = README.md
+
+CURL_CFLAGS  ?= $(shell pkg-config --cflags libcurl)
+CURL_LIBS    ?= $(shell pkg-config --libs libcurl)
+CJSON_CFLAGS ?= $(shell pkg-config --cflags libcjson)
+CJSON_LIBS   ?= $(shell pkg-config --libs libcjson)
+PG_CPPFLAGS = -I$(srcdir)/src $(CURL_CFLAGS) $(CJSON_CFLAGS) -DDIGIPAY_VERSION='"$(EXTVERSION)"'
+SHLIB_LINK  = $(CURL_LIBS) $(CJSON_LIBS)
+
+# test/sql/NAME.sql against expected/NAME.out, on every version: pg_regress
+# looks under --outputdir first, then at the top level
+REGRESS        = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS   = --outputdir=test --load-extension=digipay
+ISOLATION      = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --outputdir=test/isolation --load-extension=digipay
+EXTRA_CLEAN    = test/results test/regression.* test/isolation/results \
+	test/isolation/regression.* test/log test/isolation/log tmp_check
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# a change of a header rebuilds what may include it
+$(OBJS): $(wildcard src/*.h)
+
+# The TAP tests start servers of their own and talk to the provider's double,
+# so they are not part of installcheck: script/test runs them.
+prove_installcheck: provider
+	rm -rf $(CURDIR)/tmp_check
+	mkdir -p $(CURDIR)/tmp_check
+	cd $(srcdir) && TESTDIR='$(CURDIR)' PATH="$(bindir):$(CURDIR):$$PATH" \
+	  PGPORT='6$(DEF_PGPORT)' PG_REGRESS='$(top_builddir)/src/test/regress/pg_regress' \
+	  $(PROVE) -I $(top_srcdir)/src/test/perl -I test/t/lib $(PROVE_FLAGS) \
+	  $(if $(PROVE_TESTS),$(PROVE_TESTS),test/t/*.pl)
+
+provider:
+	$(MAKE) -C test/provider
+
+.PHONY: prove_installcheck provider

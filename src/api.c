@@ -1,0 +1,322 @@
+/*-------------------------------------------------------------------------
+ *
+ * api.c
+ *	  The functions that ask the provider, and those for the worker: read the
+ *	  arguments, check them, call, return.
+ *
+ * What only reads is in detail.c, the look at everything in health.c, the
+ * options' validator in option.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+#include "amount.h"
+#include "client.h"
+#include "credential.h"
+#include "digipay.h"
+#include "guc.h"
+#include "launch.h"
+#include "lookup.h"
+#include "problem.h"
+#include "situation.h"
+#include "srf.h"
+#include "state.h"
+
+/*
+ * How often a payment whose row another transaction has just taken is looked at
+ * again before we say so.
+ */
+#define BUSY_TRIES	3
+
+PG_FUNCTION_INFO_V1(digipay_pay);
+PG_FUNCTION_INFO_V1(digipay_inquire);
+PG_FUNCTION_INFO_V1(digipay_worker_start);
+PG_FUNCTION_INFO_V1(digipay_worker_stop);
+PG_FUNCTION_INFO_V1(digipay_response_codes);
+
+/* ----------
+ * Arguments
+ * ----------
+ */
+
+/* Raise 22023 for an argument. */
+static void
+bad_argument(const char *name, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s %s", name, what),
+			 errhint("%s", hint)));
+}
+
+/*
+ * A text argument that goes to the provider: printable ASCII, not empty, no
+ * blanks at its ends, at most max bytes, which dest has room for.
+ */
+static void
+take_text(FunctionCallInfo fcinfo, int argno, const char *name, char *dest, size_t max)
+{
+	text	   *arg;
+	const char *data;
+	size_t		len;
+
+	if (PG_ARGISNULL(argno))
+		bad_argument(name, "must not be NULL", "Give the bill's own value.");
+	arg = PG_GETARG_TEXT_PP(argno);
+	data = VARDATA_ANY(arg);
+	len = VARSIZE_ANY_EXHDR(arg);
+	if (len == 0)
+		bad_argument(name, "must not be empty", "Give the bill's own value.");
+	if (len > max)
+		bad_argument(name, psprintf("must not be longer than %zu characters", max),
+					 "Shorten it; the provider takes no longer ones.");
+	for (size_t i = 0; i < len; i++)
+	{
+		if (data[i] < ' ' || data[i] > '~')
+			bad_argument(name, "must be printable ASCII",
+						 "Remove line breaks, accents and other special characters.");
+	}
+	if (data[0] == ' ' || data[len - 1] == ' ')
+		bad_argument(name, "must not begin or end with a space", "Use trim() on it.");
+	memcpy(dest, data, len);
+	dest[len] = '\0';
+}
+
+/*
+ * An amount as text: zero or more, finite, and of a sane length.  dest has room
+ * for DP_AMOUNT_MAX characters.
+ */
+static void
+take_amount(FunctionCallInfo fcinfo, int argno, const char *name, char *dest)
+{
+	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out,
+														   PG_GETARG_DATUM(argno)));
+
+	if (text[0] == '-' || !dp_amount_is_numeric(text, false))
+		bad_argument(name, "must be an amount of zero or more", "Give it in rupiah.");
+	strlcpy(dest, text, DP_AMOUNT_MAX + 1);
+}
+
+/* The amount of an e-money inquiry: whole thousands, as an integer. */
+static void
+take_whole_thousands(FunctionCallInfo fcinfo, int argno, DpAsk *ask)
+{
+	Datum		thousand = DirectFunctionCall1(int8_numeric, Int64GetDatum(1000));
+	Datum		value;
+	Datum		rest;
+
+	take_amount(fcinfo, argno, "amount", ask->amount);
+	value = PG_GETARG_DATUM(argno);
+	rest = DirectFunctionCall2(numeric_mod, value, thousand);
+	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, rest,
+										  DirectFunctionCall1(int8_numeric, Int64GetDatum(0)))) ||
+		DatumGetBool(DirectFunctionCall2(numeric_lt, value, thousand)))
+		bad_argument("amount", "must be a multiple of 1000", "Give it in rupiah.");
+	value = DirectFunctionCall2(numeric_round, value, Int32GetDatum(0));
+	strlcpy(ask->amount, DatumGetCString(DirectFunctionCall1(numeric_out, value)),
+			sizeof(ask->amount));
+}
+
+/*
+ * The arguments that paying and inquiring have in common (0 code, 1
+ * customer_no, 2 ref_id, 3 testing, 4 server), checked; the account is loaded
+ * without its key.  Raises the contract's errors.
+ */
+static void
+take_arguments(FunctionCallInfo fcinfo, DpCommand command, DpAsk *ask, DpAccount *account)
+{
+	const char *server_name;
+	DpProblem	problem;
+
+	memset(ask, 0, sizeof(*ask));
+	ask->command = command;
+	take_text(fcinfo, 0, "code", ask->code, DP_CODE_MAX);
+	take_text(fcinfo, 1, "customer_no", ask->customer_no, DP_CUSTOMER_NO_MAX);
+	take_text(fcinfo, 2, "ref_id", ask->ref_id, DP_REF_ID_MAX);
+
+	server_name = PG_ARGISNULL(4) ? dp_guc_server : NameStr(*PG_GETARG_NAME(4));
+	ask->server = dp_server_find(server_name);
+	dp_server_check_usage(ask->server, server_name);
+	if (!dp_account_load(ask->server, false, account, &problem))
+		dp_problem_raise(&problem);
+	ask->testing = PG_ARGISNULL(3) ? account->testing : PG_GETARG_BOOL(3);
+	namestrcpy(&ask->requested_by, GetUserNameFromId(GetUserId(), false));
+}
+
+/* ----------
+ * Paying
+ * ----------
+ */
+
+/* Raise PY002 unless the row is about the bill that was asked for. */
+static void
+check_same_bill(const DpAsk *ask, const DpFound *found)
+{
+	if (!found->same_bill)
+		ereport(ERROR,
+				(errcode(DP_ERRCODE_OTHER_BILL),
+				 errmsg("ref_id \"%s\" belongs to another bill", ask->ref_id),
+				 errdetail("There is a payment with this ref_id and another code, customer_no or testing."),
+				 errhint("Use a new ref_id for each bill.")));
+}
+
+/*
+ * Pay, or find out what has become of the payment.  Returns the journal's row.
+ */
+static Datum
+pay(const DpAsk *ask, const DpAccount *account)
+{
+	DpFound		found;
+	DpAnswer	answer;
+
+	for (int tries = 0; tries < BUSY_TRIES; tries++)
+	{
+		DpWaited	waited;
+
+		if (dp_lookup_payment_settled(account->account, ask, &found))
+		{
+			check_same_bill(ask, &found);
+			if (!dp_state_may_leave(found.state) && found.state != DP_SENDING)
+				return found.row;
+		}
+		waited = dp_client_ask(ask, &answer);
+		if (waited == DP_WAITED_ANSWER && answer.kind == DP_ANSWER_PROBLEM)
+			dp_problem_raise(&answer.problem);
+		if (waited == DP_WAITED_ANSWER && answer.kind == DP_ANSWER_BUSY)
+			continue;
+		if (dp_lookup_payment(account->account, ask, &found))
+		{
+			check_same_bill(ask, &found);
+			return found.row;
+		}
+		/* the worker ended before it had written the intent: once more */
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("payment \"%s\" is locked by another transaction", ask->ref_id),
+			 errdetail("Nothing was sent."),
+			 errhint("Call digipay_pay again with the same ref_id when that transaction has ended.")));
+}
+
+Datum
+digipay_pay(PG_FUNCTION_ARGS)
+{
+	DpAsk		ask;
+	DpAccount	account;
+
+	dp_refuse_wrong_situation("digipay_pay");
+	take_arguments(fcinfo, DP_PAY, &ask, &account);
+	if (!PG_ARGISNULL(5))
+		take_amount(fcinfo, 5, "max_price", ask.max_price);
+	PG_RETURN_DATUM(pay(&ask, &account));
+}
+
+/* ----------
+ * Inquiring
+ * ----------
+ */
+
+Datum
+digipay_inquire(PG_FUNCTION_ARGS)
+{
+	DpAsk		ask;
+	DpAccount	account;
+	DpAnswer	answer;
+	Datum		row;
+
+	dp_refuse_wrong_situation("digipay_inquire");
+	take_arguments(fcinfo, DP_INQUIRE, &ask, &account);
+	if (!PG_ARGISNULL(5))
+	{
+		ask.year = PG_GETARG_INT32(5);
+		if (ask.year < 1900 || ask.year > 2999)
+			bad_argument("year", "must be a year of four digits", "Give the tax year.");
+	}
+	if (!PG_ARGISNULL(6))
+		take_whole_thousands(fcinfo, 6, &ask);
+
+	if (dp_client_ask(&ask, &answer) == DP_WAITED_LOST)
+		ereport(ERROR,
+				(errcode(DP_ERRCODE_NO_ANSWER),
+				 errmsg("the inquiry \"%s\" had no trustworthy answer", ask.ref_id),
+				 errdetail("The worker ended while the answer was awaited."),
+				 errhint("Call digipay_inquire again.")));
+	if (answer.kind == DP_ANSWER_PROBLEM)
+		dp_problem_raise(&answer.problem);
+	if (answer.kind == DP_ANSWER_BUSY ||
+		!dp_lookup_inquiry(account.server_name, ask.ref_id, &row))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("inquiry \"%s\" is locked by another transaction", ask.ref_id),
+				 errhint("Call digipay_inquire again when that transaction has ended.")));
+	PG_RETURN_DATUM(row);
+}
+
+/* ----------
+ * The worker
+ * ----------
+ */
+
+Datum
+digipay_worker_start(PG_FUNCTION_ARGS)
+{
+	dp_refuse_wrong_situation("digipay_worker_start");
+	PG_RETURN_BOOL(dp_launch_ensure());
+}
+
+Datum
+digipay_worker_stop(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(dp_launch_stop());
+}
+
+/* ----------
+ * The response codes
+ * ----------
+ */
+
+/* A conclusion as text; NULL when there is none. */
+static Datum
+conclusion(int state, bool *isnull)
+{
+	*isnull = state == DP_NO_CHANGE;
+	return *isnull ? (Datum) 0 : CStringGetTextDatum(dp_state_name((DpState) state));
+}
+
+/* A constant text, or NULL. */
+static Datum
+constant(const char *text, bool *isnull)
+{
+	*isnull = text == NULL;
+	return *isnull ? (Datum) 0 : CStringGetTextDatum(text);
+}
+
+Datum
+digipay_response_codes(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = dp_srf_begin(fcinfo);
+	const DpResponseCode *code;
+
+	for (int i = 0; (code = dp_response_code_at(i)) != NULL; i++)
+	{
+		Datum		values[7];
+		bool		nulls[7] = {false};
+
+		values[0] = constant(code->rc, &nulls[0]);
+		values[1] = constant(code->meaning, &nulls[1]);
+		values[2] = constant(dp_status_word_name(code->status), &nulls[2]);
+		nulls[3] = code->created == DP_CREATED_MAYBE;
+		values[3] = BoolGetDatum(code->created == DP_CREATED_YES);
+		values[4] = conclusion(code->on_pay, &nulls[4]);
+		values[5] = conclusion(code->on_status, &nulls[5]);
+		values[6] = conclusion(code->on_webhook, &nulls[6]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,241 @@
+/*-------------------------------------------------------------------------
+ *
+ * detail.c
+ *	  A bill's periods as rows: set-returning functions over jsonb.
+ *
+ * Immutable: what is not as documented goes into "extra" instead of raising,
+ * since a report over a million payments must not stop at one odd bill.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "amount.h"
+#include "srf.h"
+
+PG_FUNCTION_INFO_V1(digipay_detail);
+PG_FUNCTION_INFO_V1(digipay_detail_json);
+
+/* Columns of digipay_detail_row. */
+#define COLUMN_NO		0
+#define COLUMN_EXTRA	10
+#define N_COLUMNS		11
+
+/* The keys of a period that have a column, by column. */
+static const struct
+{
+	const char *key;
+	bool		amount;
+}			columns[N_COLUMNS] = {
+	[1] = {"periode", false},
+	[2] = {"nilai_tagihan", true},
+	[3] = {"admin", true},
+	[4] = {"denda", true},
+	[5] = {"biaya_lain", true},
+	[6] = {"meter_awal", false},
+	[7] = {"meter_akhir", false},
+	[8] = {"no_ref", false},
+	[9] = {"usage", false},
+};
+
+/* The column of that key, -1 if it has none. */
+static int
+find_column(const JsonbValue *key)
+{
+	for (int i = 1; i < COLUMN_EXTRA; i++)
+	{
+		if (strlen(columns[i].key) == (size_t) key->val.string.len &&
+			memcmp(columns[i].key, key->val.string.val, key->val.string.len) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* A value as an amount; false if it is none. */
+static bool
+as_amount(const JsonbValue *value, Datum *amount)
+{
+	char	   *text;
+	bool		good;
+
+	if (value->type == jbvNumeric)
+	{
+		*amount = NumericGetDatum(value->val.numeric);
+		return true;
+	}
+	if (value->type != jbvString)
+		return false;
+	text = pnstrdup(value->val.string.val, value->val.string.len);
+	good = dp_amount_is_numeric(text, false);
+	if (good)
+		*amount = DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+									  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	pfree(text);
+	return good;
+}
+
+/* A value as text, leading zeros and all; false if it is neither text nor number. */
+static bool
+as_text(const JsonbValue *value, Datum *text)
+{
+	if (value->type == jbvString)
+		*text = PointerGetDatum(cstring_to_text_with_len(value->val.string.val,
+														 value->val.string.len));
+	else if (value->type == jbvNumeric)
+		*text = CStringGetTextDatum(DatumGetCString(DirectFunctionCall1(numeric_out,
+																		NumericGetDatum(value->val.numeric))));
+	else
+		return false;
+	return true;
+}
+
+/*
+ * Put one member of a period into its column.  False if it has to go to extra:
+ * no such column, or the value does not fit.
+ */
+static bool
+put_member(const JsonbValue *key, const JsonbValue *value, Datum *values, bool *nulls)
+{
+	int			column = find_column(key);
+
+	if (column < 0)
+		return false;
+	if (value->type == jbvNull)
+		return true;
+	if (columns[column].amount ? !as_amount(value, &values[column]) :
+		!as_text(value, &values[column]))
+		return false;
+	nulls[column] = false;
+	return true;
+}
+
+/* The members of a period's object into columns; the rest into extra. */
+static void
+put_period(JsonbContainer *period, Datum *values, bool *nulls)
+{
+	JsonbIterator *it = JsonbIteratorInit(period);
+	JsonbParseState *state = NULL;
+	JsonbValue *extra = NULL;
+	JsonbValue	key;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+	{
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&it, &value, true);
+		if (put_member(&key, &value, values, nulls))
+			continue;
+		if (state == NULL)
+			(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		(void) pushJsonbValue(&state, WJB_KEY, &key);
+		(void) pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	if (state != NULL)
+	{
+		extra = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+		values[COLUMN_EXTRA] = JsonbPGetDatum(JsonbValueToJsonb(extra));
+		nulls[COLUMN_EXTRA] = false;
+	}
+}
+
+/* One row, for a period that is an object or, oddly, something else. */
+static void
+put_row(ReturnSetInfo *result, int no, JsonbValue *period)
+{
+	Datum		values[N_COLUMNS];
+	bool		nulls[N_COLUMNS];
+
+	memset(nulls, true, sizeof(nulls));
+	values[COLUMN_NO] = Int32GetDatum(no);
+	nulls[COLUMN_NO] = false;
+	if (period->type == jbvBinary && JsonContainerIsObject(period->val.binary.data))
+		put_period(period->val.binary.data, values, nulls);
+	else
+	{
+		values[COLUMN_EXTRA] = JsonbPGetDatum(JsonbValueToJsonb(period));
+		nulls[COLUMN_EXTRA] = false;
+	}
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* The elements of the array "detail", each a row. */
+static void
+put_array(ReturnSetInfo *result, JsonbContainer *array)
+{
+	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "digipay detail",
+												  ALLOCSET_DEFAULT_SIZES);
+	JsonbIterator *it = JsonbIteratorInit(array);
+	JsonbValue	element;
+	JsonbIteratorToken token;
+	int			no = 0;
+
+	/* the iterator's own memory is in the outer context */
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+	{
+		MemoryContext old;
+
+		if (token != WJB_ELEM)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		old = MemoryContextSwitchTo(per_row);
+		put_row(result, ++no, &element);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(per_row);
+	}
+	MemoryContextDelete(per_row);
+}
+
+/*
+ * The periods in a product's own data.  "detail" missing, null or empty has
+ * none; a single object counts as one.
+ */
+static void
+put_periods(ReturnSetInfo *result, Jsonb *desc)
+{
+	JsonbValue	detail;
+	JsonbValue *found;
+
+	if (!JB_ROOT_IS_OBJECT(desc))
+		return;
+	found = getKeyJsonValueFromContainer(&desc->root, "detail", strlen("detail"), &detail);
+	if (found == NULL || found->type == jbvNull ||
+		(found->type == jbvString && found->val.string.len == 0))
+		return;
+	if (found->type == jbvBinary && JsonContainerSize(found->val.binary.data) == 0)
+		return;
+	if (found->type == jbvBinary && JsonContainerIsArray(found->val.binary.data))
+		put_array(result, found->val.binary.data);
+	else
+		put_row(result, 1, found);
+}
+
+Datum
+digipay_detail_json(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = dp_srf_begin(fcinfo);
+
+	put_periods(result, PG_GETARG_JSONB_P(0));
+	return (Datum) 0;
+}
+
+Datum
+digipay_detail(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = dp_srf_begin(fcinfo);
+	bool		isnull;
+	Datum		desc = GetAttributeByName(PG_GETARG_HEAPTUPLEHEADER(0), "desc", &isnull);
+
+	if (!isnull)
+		put_periods(result, DatumGetJsonbP(desc));
+	return (Datum) 0;
+}

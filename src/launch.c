@@ -1,0 +1,230 @@
+/*-------------------------------------------------------------------------
+ *
+ * launch.c
+ *	  Finding, starting and stopping this database's worker, from a session; and
+ *	  starting those that preload asks for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "compat.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "digipay.h"
+#include "guc.h"
+#include "launch.h"
+#include "mailbox.h"
+#include "worker.h"
+
+/* How long a session waits for a worker before it gives up. */
+#define START_TIMEOUT_MS	10000
+
+/* How soon the postmaster starts a worker again that has died, in seconds. */
+#define RESTART_SECONDS		1
+
+/*
+ * Ask the postmaster for a worker.  False when all of max_worker_processes are
+ * in use.
+ */
+static bool
+register_worker(Oid database, const char *name, bool at_start,
+				BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	worker.bgw_main_arg = DP_WORKER_ARG(database, at_start);
+	worker.bgw_notify_pid = at_start ? 0 : MyProcPid;
+	strlcpy(worker.bgw_library_name, "digipay", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "digipay_worker_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "digipay worker", BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "digipay worker for database %s", name);
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+/* Raise PY003: there is no worker, and nothing has been sent. */
+static void
+no_worker(const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(DP_ERRCODE_NO_WORKER),
+			 errmsg("the digipay worker could not be started"),
+			 errdetail("%s Nothing was sent.", detail),
+			 errhint("%s", hint)));
+}
+
+/*
+ * Launch a worker and wait until it can be attached to.  The launch lock is
+ * held, so nobody else does the same.
+ */
+static void
+launch_and_wait(void)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), START_TIMEOUT_MS);
+	BackgroundWorkerHandle *handle = NULL;
+	pid_t		pid;
+	long		left;
+	uint32		wait_event = dp_wait_event("DigipayWorkerStart");
+
+	for (;;)
+	{
+		/*
+		 * A worker that has stopped may just have found another one ending;
+		 * look again, and start a new one.
+		 */
+		if (handle != NULL && GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
+		{
+			pfree(handle);
+			handle = NULL;
+		}
+		if (dp_mailbox_attach())
+			break;
+		if (handle == NULL &&
+			!register_worker(MyDatabaseId, get_database_name(MyDatabaseId), false, &handle))
+			no_worker("All places for background workers are taken.",
+					  "Increase max_worker_processes and restart the server.");
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		if (left <= 0)
+		{
+			TerminateBackgroundWorker(handle);
+			no_worker("It did not come up within ten seconds.",
+					  "See the server's log for the reason; then call again.");
+		}
+		/* the postmaster signals starts and ends, the worker when it is ready */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Min(left, 1000), wait_event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (handle != NULL)
+		pfree(handle);
+}
+
+/*
+ * See to it that this session is attached to a worker that is alive; start one
+ * if need be.  True if it had to be started.  Raises PY003 if there is none
+ * after ten seconds.
+ */
+bool
+dp_launch_ensure(void)
+{
+	LOCKTAG		tag;
+	bool		launched;
+
+	if (dp_mailbox_attach())
+		return false;
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, DP_LOCK_LAUNCH, DP_LOCK_CLASS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	launched = !dp_mailbox_attach();
+	if (launched)
+		launch_and_wait();
+	LockRelease(&tag, ExclusiveLock, false);
+	return launched;
+}
+
+/*
+ * End this database's worker, and wait until it has.  False if there was none.
+ */
+bool
+dp_launch_stop(void)
+{
+	int			pid = dp_mailbox_worker_pid();
+	TimestampTz deadline;
+	uint32		wait_event = dp_wait_event("DigipayWorkerStop");
+
+	if (pid == 0)
+		return false;
+	if (kill(pid, SIGTERM) != 0 && errno != ESRCH)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYSTEM_ERROR),
+				 errmsg("could not signal the digipay worker: %m")));
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										   dp_guc_shutdown_grace + START_TIMEOUT_MS);
+	while (dp_mailbox_worker_pid() == pid)
+	{
+		if (GetCurrentTimestamp() > deadline)
+			ereport(ERROR,
+					(errcode(DP_ERRCODE_NO_WORKER),
+					 errmsg("the digipay worker does not end"),
+					 errhint("See the server's log for the reason.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, wait_event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+/*
+ * Under preload: let a short-lived process start the workers of
+ * digipay.databases once the server is up, since names can be looked up only
+ * then.
+ */
+void
+dp_launch_at_server_start(void)
+{
+	BackgroundWorker worker = {0};
+
+	if (dp_guc_databases == NULL || dp_guc_databases[0] == '\0')
+		return;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "digipay", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "digipay_launcher_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "digipay launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "digipay launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* Entry point of the launcher. */
+void
+digipay_launcher_main(Datum arg)
+{
+	List	   *names;
+	ListCell   *cell;
+
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (!SplitIdentifierString(pstrdup(dp_guc_databases), ',', &names))
+		ereport(LOG,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid list syntax in parameter \"%s\"", "digipay.databases")));
+	else
+	{
+		foreach(cell, names)
+		{
+			const char *name = lfirst(cell);
+			Oid			database = get_database_oid(name, true);
+			BackgroundWorkerHandle *handle;
+
+			if (!OidIsValid(database))
+				ereport(LOG,
+						(errcode(ERRCODE_UNDEFINED_DATABASE),
+						 errmsg("database \"%s\" of digipay.databases does not exist", name)));
+			else if (!register_worker(database, name, true, &handle))
+				ereport(LOG,
+						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+						 errmsg("could not start the digipay worker of database \"%s\"", name),
+						 errhint("Increase max_worker_processes.")));
+		}
+	}
+	CommitTransactionCommand();
+	proc_exit(0);
+}

@@ -1,0 +1,226 @@
+/*-------------------------------------------------------------------------
+ *
+ * lookup.c
+ *	  A row of the journal by its key, as it is now, for a session.
+ *
+ * By direct index look-ups: faster than SQL, no privilege on the table needed,
+ * and with the latest snapshot, so that a session in REPEATABLE READ sees what
+ * the worker has just committed for it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "compat.h"
+#include "executor/tuptable.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "lookup.h"
+#include "objects.h"
+#include "state.h"
+
+/* The extension's objects; raises if somebody has dropped it meanwhile. */
+static const DpObjects *
+objects_or_error(void)
+{
+	const DpObjects *objects = dp_objects();
+
+	if (objects == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"digipay\" is not installed"),
+				 errhint("Run CREATE EXTENSION digipay.")));
+	return objects;
+}
+
+/*
+ * Find the one row with these two keys.  Returns a slot with its own copy of
+ * the row, or NULL.
+ */
+static TupleTableSlot *
+find_row(Relation table, Oid index_oid, RegProcedure equal_first, Datum first,
+		 const char *ref_id, Snapshot snapshot)
+{
+	Relation	index = index_open(index_oid, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	ScanKeyData keys[2];
+	IndexScanDesc scan;
+	bool		found;
+
+	ScanKeyEntryInitialize(&keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   index->rd_indcollation[0], equal_first, first);
+	ScanKeyEntryInitialize(&keys[1], 0, 2, BTEqualStrategyNumber, InvalidOid,
+						   index->rd_indcollation[1], F_TEXTEQ,
+						   CStringGetTextDatum(ref_id));
+	scan = dp_index_beginscan(table, index, snapshot, 2);
+	index_rescan(scan, keys, 2, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	if (found)
+		ExecMaterializeSlot(slot);
+	index_endscan(scan);
+	index_close(index, AccessShareLock);
+	if (found)
+		return slot;
+	ExecDropSingleTupleTableSlot(slot);
+	return NULL;
+}
+
+/* A column of the row as palloc'd text; NULL for NULL. */
+static char *
+column_text(TupleTableSlot *slot, const char *column)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		bool		isnull;
+		Datum		value;
+		Oid			output;
+		bool		is_varlena;
+
+		if (attribute->attisdropped || strcmp(NameStr(attribute->attname), column) != 0)
+			continue;
+		value = slot_getattr(slot, i + 1, &isnull);
+		if (isnull)
+			return NULL;
+		getTypeOutputInfo(attribute->atttypid, &output, &is_varlena);
+		return OidOutputFunctionCall(output, value);
+	}
+	elog(ERROR, "column \"%s\" does not exist in the journal", column);
+}
+
+/* The same, for a column that is never NULL: does it hold this text? */
+static bool
+column_is(TupleTableSlot *slot, const char *column, const char *text)
+{
+	char	   *value = column_text(slot, column);
+
+	return value != NULL && strcmp(value, text) == 0;
+}
+
+/* Make what the caller wants of a row; frees the slot. */
+static void
+take_row(TupleTableSlot *slot, const DpAsk *ask, DpFound *found)
+{
+	char	   *state = column_text(slot, "state");
+
+	if (state == NULL || !dp_state_from_name(state, &found->state))
+		elog(ERROR, "unrecognized payment state \"%s\"", state ? state : "");
+	found->same_bill = column_is(slot, "code", ask->code) &&
+		column_is(slot, "customer_no", ask->customer_no) &&
+		column_is(slot, "testing", ask->testing ? "t" : "f");
+	found->row = ExecFetchSlotHeapTupleDatum(slot);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * The transaction that wrote this version of the row, if it is our own, which a
+ * dirty snapshot does not report; else the invalid one.
+ */
+static TransactionId
+own_writer(TupleTableSlot *slot)
+{
+	bool		isnull;
+	TransactionId xmin;
+
+	xmin = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber,
+												 &isnull));
+	return TransactionIdIsCurrentTransactionId(xmin) ? xmin : InvalidTransactionId;
+}
+
+/*
+ * The payment with the ask's ref_id under this account, as last committed.
+ * False if there is none.
+ */
+bool
+dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found)
+{
+	const DpObjects *objects = objects_or_error();
+	Relation	table = table_open(objects->payment, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot;
+
+	slot = find_row(table, objects->payment_by_account, F_TEXTEQ,
+					CStringGetTextDatum(account), ask->ref_id, snapshot);
+	UnregisterSnapshot(snapshot);
+	if (slot != NULL)
+		take_row(slot, ask, found);
+	table_close(table, AccessShareLock);
+	return slot != NULL;
+}
+
+/*
+ * The same, once no other transaction is at work on that key: waits for it to
+ * end, as an insertion under a unique index would, so that the wait can be
+ * seen, cancelled and found by the deadlock detector.  The worker must not wait
+ * for a transaction that may be waiting for the worker.
+ *
+ * Raises 55000 if the transaction is our own.
+ */
+bool
+dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found)
+{
+	const DpObjects *objects = objects_or_error();
+	Relation	table = table_open(objects->payment, AccessShareLock);
+
+	for (;;)
+	{
+		SnapshotData dirty;
+		TupleTableSlot *slot;
+		TransactionId other;
+
+		InitDirtySnapshot(dirty);
+		slot = find_row(table, objects->payment_by_account, F_TEXTEQ,
+						CStringGetTextDatum(account), ask->ref_id, &dirty);
+		other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+		if (slot != NULL && !TransactionIdIsValid(other))
+			other = own_writer(slot);
+		if (!TransactionIdIsValid(other))
+		{
+			if (slot != NULL)
+				take_row(slot, ask, found);
+			table_close(table, AccessShareLock);
+			return slot != NULL;
+		}
+		if (slot != NULL)
+			ExecDropSingleTupleTableSlot(slot);
+		if (TransactionIdIsCurrentTransactionId(other))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("payment \"%s\" was written by this transaction", ask->ref_id),
+					 errhint("Commit first, then call digipay_pay again.")));
+		XactLockTableWait(other, NULL, NULL, XLTW_None);
+	}
+}
+
+/* The last answer to an inquiry, as committed.  False if there is none. */
+bool
+dp_lookup_inquiry(const char *server, const char *ref_id, Datum *row)
+{
+	const DpObjects *objects = objects_or_error();
+	Relation	table = table_open(objects->inquiry, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot;
+
+	slot = find_row(table, objects->inquiry_by_server, F_NAMEEQ,
+					CStringGetDatum(server), ref_id, snapshot);
+	UnregisterSnapshot(snapshot);
+	if (slot != NULL)
+	{
+		*row = ExecFetchSlotHeapTupleDatum(slot);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	table_close(table, AccessShareLock);
+	return slot != NULL;
+}

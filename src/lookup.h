@@ -1,0 +1,22 @@
+/*
+ * lookup.h
+ *	  A row of the journal by its key, as it is now, for a session.
+ */
+#ifndef DIGIPAY_LOOKUP_H
+#define DIGIPAY_LOOKUP_H
+
+#include "digipay.h"
+
+/* A payment's row, and what must be known of it to go on. */
+typedef struct DpFound
+{
+	Datum		row;			/* of the table's row type */
+	DpState		state;
+	bool		same_bill;		/* code, customer_no and testing are as asked */
+} DpFound;
+
+extern bool dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found);
+extern bool dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found);
+extern bool dp_lookup_inquiry(const char *server, const char *ref_id, Datum *row);
+
+#endif							/* DIGIPAY_LOOKUP_H */

@@ -1,0 +1,429 @@
+/*-------------------------------------------------------------------------
+ *
+ * reply.c
+ *	  What came back: from bytes to an outcome.
+ *
+ * The order matters.  First the bytes (size, UTF-8, no NUL, nesting), then
+ * PostgreSQL's JSON parser as the strict judge, which also collects the fields
+ * and refuses duplicate keys; then cJSON, which has to read the same in the
+ * fields that decide; then what the words mean (state.c).  Whatever fails on
+ * the way makes the reply untrusted, and a payment unknown: nothing here calls
+ * a payment failed because a reply is odd.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <cjson/cJSON.h>
+
+#include "compat.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+
+#include "amount.h"
+#include "reply.h"
+#include "state.h"
+
+/* Deepest nesting of objects and arrays; the documented replies have 5. */
+#define DEPTH_MAX		32
+
+/* cJSON 1.7 reads at most this much of a number's text. */
+#define CJSON_NUMBER_MAX 60
+
+typedef enum FieldKind
+{
+	FIELD_DECIDES,				/* a string that the outcome hangs on */
+	FIELD_TEXT,
+	FIELD_AMOUNT,
+	FIELD_JSON					/* kept as it stands */
+} FieldKind;
+
+/* One field of the data object. */
+typedef struct Field
+{
+	const char *key;
+	FieldKind	kind;
+	size_t		offset;			/* of a char * in DpReply */
+} Field;
+
+#define AT(member) offsetof(DpReply, member)
+
+/* Dialect digiswitch. */
+static const Field field_table[] = {
+	{"ref_id", FIELD_DECIDES, AT(ref_id)},
+	{"customer_no", FIELD_DECIDES, AT(customer_no)},
+	{"code", FIELD_DECIDES, AT(code)},
+	{"rc", FIELD_DECIDES, AT(rc)},
+	{"status", FIELD_DECIDES, AT(status)},
+	{"message", FIELD_TEXT, AT(message)},
+	{"name", FIELD_TEXT, AT(name)},
+	{"sn", FIELD_TEXT, AT(sn)},
+	{"periode", FIELD_TEXT, AT(periode)},
+	{"price", FIELD_AMOUNT, AT(price)},
+	{"selling_price", FIELD_AMOUNT, AT(selling_price)},
+	{"admin", FIELD_AMOUNT, AT(admin)},
+	{"base_commission", FIELD_AMOUNT, AT(base_commission)},
+	{"balance", FIELD_AMOUNT, AT(balance)},
+	{"desc", FIELD_JSON, AT(desc)},
+};
+
+/* Keys of one object, while it is being read. */
+typedef struct Keys
+{
+	char	  **key;
+	int			count;
+	int			room;
+} Keys;
+
+/* State of the strict parser's actions. */
+typedef struct Reading
+{
+	JsonLexContext *lex;
+	DpReply    *reply;
+	int			depth;			/* of the object or array that we are in */
+	bool		in_data;		/* inside the top object's member "data" */
+	bool		data_is_object;
+	bool		duplicate;		/* some object has a key twice */
+	const Field *field;			/* the member of data being read, if we want it */
+	const char *value_start;	/* of data, or of a FIELD_JSON */
+	const char *data_start;
+	Keys		keys[DEPTH_MAX + 1];
+	const char *original;
+	char	   *tamed;			/* copy for cJSON: long numbers shortened */
+	StringInfoData note;		/* what did not fit */
+} Reading;
+
+/*
+ * Is the nesting within DEPTH_MAX?  Checked beforehand, by bytes, since the
+ * parser would raise an error where the stack ends.
+ */
+static bool
+depth_is_sane(const char *text, size_t len)
+{
+	int			depth = 0;
+	bool		in_string = false;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		if (in_string)
+		{
+			if (text[i] == '\\')
+				i++;
+			else if (text[i] == '"')
+				in_string = false;
+		}
+		else if (text[i] == '"')
+			in_string = true;
+		else if (text[i] == '{' || text[i] == '[')
+		{
+			if (++depth > DEPTH_MAX)
+				return false;
+		}
+		else if (text[i] == '}' || text[i] == ']')
+			depth--;
+	}
+	return true;
+}
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* Entering an object or an array. */
+static void
+enter(Reading *reading)
+{
+	reading->depth++;
+	if (reading->depth <= DEPTH_MAX)
+		reading->keys[reading->depth].count = 0;
+}
+
+static DpJsonActionResult
+on_object_start(void *state)
+{
+	enter(state);
+	DP_JSON_ACTION_DONE;
+}
+
+static DpJsonActionResult
+on_array_start(void *state)
+{
+	enter(state);
+	DP_JSON_ACTION_DONE;
+}
+
+static DpJsonActionResult
+on_array_end(void *state)
+{
+	((Reading *) state)->depth--;
+	DP_JSON_ACTION_DONE;
+}
+
+/* Leaving an object: no key may stand in it twice. */
+static DpJsonActionResult
+on_object_end(void *state)
+{
+	Reading    *reading = state;
+	Keys	   *keys = &reading->keys[reading->depth];
+
+	if (keys->count > 1)
+		qsort(keys->key, keys->count, sizeof(char *), compare_keys);
+	for (int i = 1; i < keys->count; i++)
+	{
+		if (strcmp(keys->key[i - 1], keys->key[i]) == 0)
+			reading->duplicate = true;
+	}
+	reading->depth--;
+	DP_JSON_ACTION_DONE;
+}
+
+static void
+remember_key(Keys *keys, char *key)
+{
+	if (keys->count == keys->room)
+	{
+		keys->room = Max(16, keys->room * 2);
+		keys->key = keys->key == NULL ?
+			palloc(keys->room * sizeof(char *)) :
+			repalloc(keys->key, keys->room * sizeof(char *));
+	}
+	keys->key[keys->count++] = key;
+}
+
+static const Field *
+find_field(const char *key)
+{
+	for (int i = 0; i < (int) lengthof(field_table); i++)
+	{
+		if (strcmp(field_table[i].key, key) == 0)
+			return &field_table[i];
+	}
+	return NULL;
+}
+
+static DpJsonActionResult
+on_field_start(void *state, char *key, bool isnull)
+{
+	Reading    *reading = state;
+
+	remember_key(&reading->keys[reading->depth], key);
+	if (reading->depth == 1 && strcmp(key, "data") == 0)
+	{
+		reading->in_data = true;
+		reading->data_is_object = reading->lex->token_type == JSON_TOKEN_OBJECT_START;
+		reading->data_start = reading->lex->token_start;
+	}
+	else if (reading->depth == 2 && reading->in_data)
+	{
+		reading->field = find_field(key);
+		reading->value_start = reading->lex->token_start;
+	}
+	DP_JSON_ACTION_DONE;
+}
+
+static DpJsonActionResult
+on_field_end(void *state, char *key, bool isnull)
+{
+	Reading    *reading = state;
+	const char *end = reading->lex->prev_token_terminator;
+
+	if (reading->depth == 1 && strcmp(key, "data") == 0)
+	{
+		reading->in_data = false;
+		reading->reply->data = pnstrdup(reading->data_start, end - reading->data_start);
+	}
+	else if (reading->depth == 2 && reading->in_data)
+	{
+		const Field *field = find_field(key);
+
+		if (field != NULL && field->kind == FIELD_JSON && !isnull)
+			reading->reply->desc = pnstrdup(reading->value_start, end - reading->value_start);
+		else if (reading->field != NULL && !isnull)
+			appendStringInfo(&reading->note, "%s%s is not of its type",
+							 reading->note.len > 0 ? "; " : "", key);
+		reading->field = NULL;
+	}
+	DP_JSON_ACTION_DONE;
+}
+
+/* Does a value of this token fit the field?  Strings come without escapes. */
+static bool
+value_fits(const Field *field, const char *token, JsonTokenType type)
+{
+	bool		string = type == JSON_TOKEN_STRING;
+	bool		number = type == JSON_TOKEN_NUMBER;
+
+	switch (field->kind)
+	{
+		case FIELD_DECIDES:
+			return string;
+		case FIELD_TEXT:
+			return string || number;
+		case FIELD_AMOUNT:
+			return (string || number) && dp_amount_is_numeric(token, number);
+		case FIELD_JSON:
+			break;
+	}
+	return false;
+}
+
+static DpJsonActionResult
+on_scalar(void *state, char *token, JsonTokenType type)
+{
+	Reading    *reading = state;
+	JsonLexContext *lex = reading->lex;
+
+	if (type == JSON_TOKEN_NUMBER && strlen(token) > CJSON_NUMBER_MAX)
+	{
+		/* by now the lexer stands behind the token */
+		char	   *copy = reading->tamed + (lex->prev_token_terminator - reading->original);
+
+		memset(copy - strlen(token), ' ', strlen(token));
+		copy[-1] = '0';
+	}
+	if (reading->field != NULL && reading->depth == 2 &&
+		value_fits(reading->field, token, type))
+	{
+		*(char **) ((char *) reading->reply + reading->field->offset) = token;
+		reading->field = NULL;
+	}
+	DP_JSON_ACTION_DONE;
+}
+
+/*
+ * Run the strict parser over the reply.  Returns what is wrong, or NULL with
+ * the reply's fields filled in.
+ */
+static const char *
+read_strictly(Reading *reading, const char *text, size_t len)
+{
+	JsonSemAction actions = {
+		.semstate = reading,
+		.object_start = on_object_start,
+		.object_end = on_object_end,
+		.array_start = on_array_start,
+		.array_end = on_array_end,
+		.object_field_start = on_field_start,
+		.object_field_end = on_field_end,
+		.scalar = on_scalar,
+	};
+
+	if (!pg_verify_mbstr(PG_UTF8, text, len, true))
+		return "the reply is not UTF-8 text";
+	if (!depth_is_sane(text, len))
+		return "the reply is nested too deeply";
+	reading->original = text;
+	reading->tamed = pnstrdup(text, len);
+	initStringInfo(&reading->note);
+	reading->lex = dp_json_lexer(text, len);
+	if (pg_parse_json(reading->lex, &actions) != JSON_SUCCESS)
+		return "the reply is not JSON";
+	if (reading->duplicate)
+		return "the reply has a key twice";
+	if (!reading->data_is_object)
+		return "the reply has no object \"data\"";
+	return NULL;
+}
+
+/*
+ * Does cJSON read the same in the fields that decide?  It is laxer than the
+ * strict parser, so a difference means that one of the two was tricked.
+ */
+static bool
+second_reader_agrees(const char *text, size_t len, const DpReply *reply)
+{
+	cJSON	   *root = cJSON_ParseWithLength(text, len);
+	cJSON	   *data = cJSON_GetObjectItemCaseSensitive(root, "data");
+	bool		agrees = cJSON_IsObject(data);
+
+	for (int i = 0; agrees && i < (int) lengthof(field_table); i++)
+	{
+		const Field *field = &field_table[i];
+		const char *ours = *(char *const *) ((const char *) reply + field->offset);
+		const char *theirs;
+
+		if (field->kind != FIELD_DECIDES)
+			continue;
+		theirs = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(data, field->key));
+		agrees = ours == NULL ? theirs == NULL :
+			theirs != NULL && strcmp(ours, theirs) == 0;
+	}
+	cJSON_Delete(root);
+	return agrees;
+}
+
+/* Is the echo right?  A missing one is only when may_miss says so. */
+static bool
+echoed(const char *asked, const char *echo, bool may_miss)
+{
+	return echo == NULL ? may_miss : strcmp(asked, echo) == 0;
+}
+
+/* What is wrong with the reply's being about what was asked, or NULL. */
+static const char *
+check_echo(const DpAsk *ask, const DpReply *reply)
+{
+	bool		may_miss = dp_is_configuration_refusal(reply->rc) &&
+		dp_status_word(reply->status) == DP_STATUS_GAGAL;
+
+	if (!echoed(ask->ref_id, reply->ref_id, may_miss))
+		return "the reply does not name this ref_id";
+	if (!echoed(ask->customer_no, reply->customer_no, may_miss))
+		return "the reply does not name this customer_no";
+	if (!echoed(ask->code, reply->code, may_miss))
+		return "the reply does not name this code";
+	return NULL;
+}
+
+/* Decide what a well-formed reply about this request means. */
+static void
+conclude(const DpAsk *ask, const DpResponse *response, DpReply *reply)
+{
+	if (ask->command == DP_PAY)
+	{
+		reply->trusted = dp_conclude_pay(reply->rc, reply->status, response->http_status,
+										 &reply->state, &reply->reason);
+		if (reply->state == DP_REJECTED && dp_is_configuration_refusal(reply->rc))
+			reply->reason = "check user name and key, and that the provider knows this server's address";
+	}
+	else
+		reply->trusted = dp_conclude_inquiry(reply->rc, reply->status,
+											 response->http_status, &reply->reason);
+}
+
+/*
+ * Read a response.  Everything the reply points to is in the current memory
+ * context, or lives as long as the program.  Where it is not trusted, reason
+ * says why and state is unknown; the fields may be filled in all the same, but
+ * mean nothing.
+ */
+void
+dp_reply_read(const DpAsk *ask, const DpResponse *response, DpReply *reply)
+{
+	Reading		reading;
+
+	memset(reply, 0, sizeof(*reply));
+	memset(&reading, 0, sizeof(reading));
+	reading.reply = reply;
+	reply->state = DP_UNKNOWN;
+
+	if (!response->complete)
+		reply->reason = "no complete reply came";
+	else if (response->body_len == 0)
+		reply->reason = "the reply is empty";
+	else
+		reply->reason = read_strictly(&reading, response->body, response->body_len);
+	if (reply->reason != NULL)
+		return;
+	if (!second_reader_agrees(reading.tamed, response->body_len, reply))
+		reply->reason = "the reply reads differently to different parsers";
+	else
+		reply->reason = check_echo(ask, reply);
+	if (reply->reason != NULL)
+		return;
+	conclude(ask, response, reply);
+	if (reading.note.len > 0)
+		reply->note = reading.note.data;
+}

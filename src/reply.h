@@ -1,0 +1,12 @@
+/*
+ * reply.h
+ *	  What came back: from bytes to an outcome.
+ */
+#ifndef DIGIPAY_REPLY_H
+#define DIGIPAY_REPLY_H
+
+#include "digipay.h"
+
+extern void dp_reply_read(const DpAsk *ask, const DpResponse *response, DpReply *reply);
+
+#endif							/* DIGIPAY_REPLY_H */

@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * request.c
+ *	  What is sent: the signed JSON body, by a table for each dialect.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <cjson/cJSON.h>
+
+#include "compat.h"
+#include "guc.h"
+#include "problem.h"
+#include "request.h"
+
+/* How a dialect calls things. */
+typedef struct Dialect
+{
+	const char *command_key;
+	const char *code_key;
+	const char *pay;
+	const char *inquire;
+} Dialect;
+
+static const Dialect digiswitch = {
+	.command_key = "command",
+	.code_key = "code",
+	.pay = "pay-pasca",
+	.inquire = "inq-pasca",
+};
+
+/*
+ * The signature, as 32 lower-case hex digits: md5(username + api_key + ref_id).
+ * False, with a problem, where the server's OpenSSL forbids MD5.
+ */
+static bool
+sign(const DpAccount *account, const char *ref_id, char *hex, DpProblem *problem)
+{
+	char	   *text = psprintf("%s%s%s", account->username, account->api_key, ref_id);
+	const char *why = NULL;
+	bool		done = dp_md5_hex(text, strlen(text), hex, &why);
+
+	explicit_bzero(text, strlen(text));
+	pfree(text);
+	if (!done)
+	{
+		dp_problem_set(problem, ERRCODE_FEATURE_NOT_SUPPORTED, "could not sign the request");
+		dp_problem_detail(problem, "MD5: %s.", why);
+		dp_problem_hint(problem, "The provider's signature needs MD5; allow it in the OpenSSL configuration of the server.");
+	}
+	return done;
+}
+
+/* The body as a JSON tree, NULL when memory ran out. */
+static cJSON *
+make_body(const Dialect *dialect, const DpAsk *ask, const DpAccount *account,
+		  const char *signature)
+{
+	cJSON	   *body = cJSON_CreateObject();
+	bool		good;
+
+	good = cJSON_AddStringToObject(body, dialect->command_key,
+								   ask->command == DP_PAY ? dialect->pay : dialect->inquire) &&
+		cJSON_AddStringToObject(body, "username", account->username) &&
+		cJSON_AddStringToObject(body, dialect->code_key, ask->code) &&
+		cJSON_AddStringToObject(body, "customer_no", ask->customer_no) &&
+		cJSON_AddStringToObject(body, "ref_id", ask->ref_id) &&
+		(!ask->testing || cJSON_AddTrueToObject(body, "testing")) &&
+		(ask->year == 0 || cJSON_AddNumberToObject(body, "year", ask->year)) &&
+		(ask->amount[0] == '\0' || cJSON_AddRawToObject(body, "amount", ask->amount)) &&
+		cJSON_AddStringToObject(body, "sign", signature);
+	if (good)
+		return body;
+	cJSON_Delete(body);
+	return NULL;
+}
+
+/*
+ * Build the request, its body in the current memory context.  The account must
+ * have its key.  False, with a problem, when it cannot be built; nothing has
+ * been sent then.
+ */
+bool
+dp_request_build(const DpAsk *ask, const DpAccount *account,
+				 DpRequest *request, DpProblem *problem)
+{
+	char		signature[33];
+	cJSON	   *body;
+	char	   *text;
+
+	memset(request, 0, sizeof(*request));
+	if (!sign(account, ask->ref_id, signature, problem))
+		return false;
+	body = make_body(&digiswitch, ask, account, signature);
+	text = body != NULL ? cJSON_PrintUnformatted(body) : NULL;
+	cJSON_Delete(body);
+	if (text == NULL)
+	{
+		dp_problem_set(problem, ERRCODE_OUT_OF_MEMORY, "out of memory");
+		return false;
+	}
+	request->body_len = strlen(text);
+	request->body = pstrdup(text);
+	explicit_bzero(text, request->body_len);
+	cJSON_free(text);
+
+	request->endpoint = account->endpoint;
+	request->ca_file = account->ca_file;
+	request->allow_private_address = account->allow_private_address;
+	request->connect_timeout = account->connect_timeout;
+	request->timeout = account->timeout;
+	request->max_response_size = (size_t) dp_guc_max_response_size * 1024;
+	return true;
+}
+
+/* Overwrite the body, which holds the signature. */
+void
+dp_request_wipe(DpRequest *request)
+{
+	if (request->body != NULL)
+	{
+		explicit_bzero(request->body, request->body_len);
+		pfree(request->body);
+		request->body = NULL;
+	}
+}

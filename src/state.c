@@ -1,0 +1,286 @@
+/*-------------------------------------------------------------------------
+ *
+ * state.c
+ *	  What the provider's words mean for a payment.
+ *
+ * Everything here is a table or a pure function over one: no database, no
+ * memory, no error.  The rule behind every line: a payment is only called
+ * rejected or failed when the provider has said so consistently; whatever is
+ * odd is "unknown", since money may have moved.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "state.h"
+
+/* In the order of DpState. */
+static const char *const state_names[] = {
+	"queued", "sending", "not_sent", "pending", "unknown", "succeeded",
+	"failed", "rejected", "refunded", "cancelled", "review"
+};
+
+/*
+ * The response codes.  A code that is not listed is the last row.
+ *
+ * A status question that is itself refused (40-45, 85 and the like) says
+ * nothing about the payment, and 50 to a status question means "not found",
+ * which is no outcome either.
+ */
+#define OPEN(code, text, as_state) \
+	{code, text, DP_STATUS_PENDING, DP_CREATED_YES, as_state, as_state, as_state}
+#define FAILED(code, text) \
+	{code, text, DP_STATUS_GAGAL, DP_CREATED_YES, DP_FAILED, DP_FAILED, DP_FAILED}
+#define DOUBTFUL(code, text) \
+	{code, text, DP_STATUS_GAGAL, DP_CREATED_MAYBE, DP_UNKNOWN, DP_UNKNOWN, DP_UNKNOWN}
+#define REFUSED(code, text) \
+	{code, text, DP_STATUS_GAGAL, DP_CREATED_NO, DP_REJECTED, DP_NO_CHANGE, DP_NO_CHANGE}
+#define REJECTED(code, text) \
+	{code, text, DP_STATUS_GAGAL, DP_CREATED_NO, DP_REJECTED, DP_REJECTED, DP_REJECTED}
+
+static const DpResponseCode response_codes[] = {
+	{"00", "success", DP_STATUS_SUKSES, DP_CREATED_YES,
+	DP_SUCCEEDED, DP_SUCCEEDED, DP_SUCCEEDED},
+	DOUBTFUL("01", "timeout"),
+	FAILED("02", "transaction failed"),
+	OPEN("03", "pending", DP_PENDING),
+	REFUSED("40", "payload error"),
+	REFUSED("41", "invalid signature"),
+	REFUSED("42", "could not process: username"),
+	REFUSED("43", "product not found or not active"),
+	REFUSED("44", "deposit too low"),
+	REFUSED("45", "unknown IP address"),
+	REFUSED("46", "refused"),
+	REFUSED("47", "transaction exists at another buyer"),
+	REFUSED("48", "refused"),
+	{"49", "ref_id not unique", DP_STATUS_GAGAL, DP_CREATED_NO,
+	DP_REVIEW, DP_NO_CHANGE, DP_REVIEW},
+	{"50", "transaction not found", DP_STATUS_GAGAL, DP_CREATED_YES,
+	DP_FAILED, DP_NO_CHANGE, DP_FAILED},
+	FAILED("51", "number blocked"),
+	FAILED("52", "wrong number or prefix"),
+	FAILED("53", "product closed"),
+	FAILED("54", "wrong customer number"),
+	FAILED("55", "product down"),
+	REJECTED("56", "deposit limit"),
+	FAILED("57", "wrong number of digits"),
+	FAILED("58", "cut-off"),
+	FAILED("59", "wrong destination"),
+	FAILED("60", "bill not available"),
+	REFUSED("61", "no deposit yet"),
+	REJECTED("62", "seller down"),
+	REJECTED("63", "no multiple transaction"),
+	REJECTED("64", "deposit ticket refused"),
+	REJECTED("65", "limit of multiple transactions"),
+	REJECTED("66", "seller's cut-off"),
+	REJECTED("67", "seller not verified"),
+	REJECTED("68", "out of stock"),
+	REJECTED("69", "price above the seller's"),
+	DOUBTFUL("70", "biller timeout"),
+	FAILED("71", "product unstable"),
+	FAILED("72", "service to be ended first"),
+	FAILED("73", "usage above the limit"),
+	{"74", "refunded", DP_STATUS_GAGAL, DP_CREATED_YES,
+	DP_REFUNDED, DP_REFUNDED, DP_REFUNDED},
+	REFUSED("80", "account blocked by the seller"),
+	REFUSED("81", "seller blocked"),
+	REFUSED("82", "account not verified"),
+	REFUSED("83", "price-list limit"),
+	FAILED("84", "wrong nominal"),
+	{"85", "transaction limit", DP_STATUS_GAGAL, DP_CREATED_YES,
+	DP_FAILED, DP_NO_CHANGE, DP_FAILED},
+	FAILED("86", "limit of number checks"),
+	REJECTED("87", "amount not allowed"),
+	REFUSED("88", "account not ready"),
+	OPEN("99", "router issue", DP_PENDING),
+	{NULL, "any other code", DP_STATUS_NONE, DP_CREATED_MAYBE,
+	DP_UNKNOWN, DP_UNKNOWN, DP_UNKNOWN},
+};
+
+/* A state's label in SQL. */
+const char *
+dp_state_name(DpState state)
+{
+	return state_names[state];
+}
+
+/* The state of that label; false when there is none. */
+bool
+dp_state_from_name(const char *name, DpState *state)
+{
+	for (int i = 0; i < (int) lengthof(state_names); i++)
+	{
+		if (strcmp(state_names[i], name) == 0)
+		{
+			*state = (DpState) i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Is nothing more expected to happen by itself?  (review is parked) */
+bool
+dp_state_is_final(DpState state)
+{
+	return !(state == DP_QUEUED || state == DP_SENDING ||
+			 state == DP_PENDING || state == DP_UNKNOWN);
+}
+
+/* May digipay_pay send a payment that it finds in this state? */
+bool
+dp_state_may_leave(DpState state)
+{
+	return state == DP_NOT_SENT || state == DP_QUEUED;
+}
+
+/*
+ * Which status word is this?  Exact: a word in another case is not one that
+ * the provider documents.  The English words are those of its Malaysian branch.
+ */
+DpStatusWord
+dp_status_word(const char *status)
+{
+	static const struct
+	{
+		const char *text;
+		DpStatusWord word;
+	}			words[] = {
+		{"Sukses", DP_STATUS_SUKSES}, {"Success", DP_STATUS_SUKSES},
+		{"Gagal", DP_STATUS_GAGAL}, {"Failed", DP_STATUS_GAGAL},
+		{"Pending", DP_STATUS_PENDING}, {"Processing", DP_STATUS_PENDING},
+	};
+
+	if (status != NULL)
+	{
+		for (int i = 0; i < (int) lengthof(words); i++)
+		{
+			if (strcmp(words[i].text, status) == 0)
+				return words[i].word;
+		}
+	}
+	return DP_STATUS_NONE;
+}
+
+/* The Indonesian word, or NULL. */
+const char *
+dp_status_word_name(DpStatusWord word)
+{
+	static const char *const names[] = {NULL, "Sukses", "Gagal", "Pending"};
+
+	return names[word];
+}
+
+/* The row of a code; the last row when it has none of its own.  Never NULL. */
+const DpResponseCode *
+dp_response_code(const char *rc)
+{
+	const DpResponseCode *row = response_codes;
+
+	while (row->rc != NULL && (rc == NULL || strcmp(row->rc, rc) != 0))
+		row++;
+	return row;
+}
+
+/* The i-th row, NULL behind the last; for the view digipay_response_code. */
+const DpResponseCode *
+dp_response_code_at(int i)
+{
+	return i < (int) lengthof(response_codes) ? &response_codes[i] : NULL;
+}
+
+/*
+ * Is this one of the codes 40 to 45, with which the provider refuses a request
+ * before it looks at what it asks for?  Such a reply may lack the ref_id.
+ */
+bool
+dp_is_configuration_refusal(const char *rc)
+{
+	return rc != NULL && strlen(rc) == 2 && rc[0] == '4' &&
+		rc[1] >= '0' && rc[1] <= '5';
+}
+
+/*
+ * Does the HTTP status let the body count?  2xx does, and 4xx, by which the
+ * provider may wrap its refusals; not "try later" (408, 425, 429), and nothing
+ * that a gateway or a broken server says of itself.
+ */
+static bool
+http_status_counts(int http_status)
+{
+	if (http_status == 408 || http_status == 425 || http_status == 429)
+		return false;
+	return (http_status >= 200 && http_status < 300) ||
+		(http_status >= 400 && http_status < 500);
+}
+
+/*
+ * What is consistent in code, word and HTTP status; NULL, with the reason, when
+ * they contradict each other or are not documented.
+ */
+static const DpResponseCode *
+consistent(const char *rc, DpStatusWord word, int http_status, const char **reason)
+{
+	const DpResponseCode *code = dp_response_code(rc);
+
+	*reason = NULL;
+	if (!http_status_counts(http_status))
+		*reason = "the HTTP status does not go with an answer";
+	else if (rc == NULL)
+		*reason = "the reply has no rc";
+	else if (word == DP_STATUS_NONE)
+		*reason = "the reply has no known status";
+	else if (code->rc == NULL && word == DP_STATUS_PENDING)
+		code = dp_response_code("03");	/* Pending is never an outcome */
+	else if (code->rc == NULL)
+		*reason = "the response code is not documented";
+	else if (code->status != word)
+		*reason = "rc and status contradict each other";
+	else if (word == DP_STATUS_SUKSES && http_status >= 300)
+		*reason = "the HTTP status contradicts a success";
+	return *reason == NULL ? code : NULL;
+}
+
+/*
+ * What a payment becomes whose reply says this.  True when the reply can be
+ * believed; *reason says why the state is unknown or review, and is NULL
+ * otherwise.  That the reply is about this payment (its ref_id, customer_no and
+ * code) is the caller's to have checked.
+ */
+bool
+dp_conclude_pay(const char *rc, const char *status, int http_status,
+				DpState *state, const char **reason)
+{
+	const DpResponseCode *code = consistent(rc, dp_status_word(status),
+											http_status, reason);
+
+	*state = code != NULL ? code->on_pay : DP_UNKNOWN;
+	if (code == NULL)
+		return false;
+	if (code->on_pay == DP_UNKNOWN)
+		*reason = "the provider does not know the outcome";
+	else if (code->on_pay == DP_REVIEW)
+		*reason = "the provider already has this ref_id, perhaps from an earlier payment";
+	return true;
+}
+
+/*
+ * Can the answer to an inquiry be believed?  No money depends on the finer
+ * points, so a failure with an undocumented code is an answer, too.
+ */
+bool
+dp_conclude_inquiry(const char *rc, const char *status, int http_status,
+					const char **reason)
+{
+	DpStatusWord word = dp_status_word(status);
+
+	if (consistent(rc, word, http_status, reason) != NULL)
+		return true;
+	if (rc != NULL && word == DP_STATUS_GAGAL && http_status_counts(http_status) &&
+		dp_response_code(rc)->rc == NULL)
+	{
+		*reason = NULL;
+		return true;
+	}
+	return false;
+}

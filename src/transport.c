@@ -1,0 +1,655 @@
+/*-------------------------------------------------------------------------
+ *
+ * transport.c
+ *	  Requests over HTTP, many at once, each leaving at most once.
+ *
+ * The only file that knows libcurl (with transport_url.c, which reads
+ * addresses).  Two things stand between a payment and a second departure,
+ * since libcurl by itself sends a POST again when a kept connection dies under
+ * it: the body comes from a read callback that cannot be rewound, and a
+ * callback that is called just before a request is sent refuses the second
+ * time.
+ *
+ * libcurl's sockets are in one epoll descriptor, so that the worker can wait
+ * for all of them, its latch and the postmaster's death in one place.  All
+ * signals are blocked while libcurl may start its resolver's thread, which
+ * would otherwise run PostgreSQL's signal handlers.
+ *
+ * Callbacks run inside libcurl: they neither palloc nor ereport, but note what
+ * is wrong and return what makes libcurl stop.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "compat.h"
+#include "utils/timestamp.h"
+
+#include "transport.h"
+#include "url.h"
+
+#if LIBCURL_VERSION_NUM < 0x075500
+#error "digipay needs libcurl 7.85 or later"
+#endif
+
+/*
+ * A kept connection that the peer closes under a payment costs an "unknown", so
+ * connections are not used again after this many idle seconds: less than the
+ * shortest keep-alive time in common use.
+ */
+#define MAX_IDLE_SECONDS	10L
+
+/* Most response headers, in bytes; the provider sends some hundred. */
+#define MAX_HEADER_SIZE		(64 * 1024)
+
+struct DpTransfer
+{
+	CURL	   *easy;
+	void	   *owner;
+	bool		running;		/* libcurl has it */
+	const char *upload;			/* the body and how much of it is taken */
+	size_t		upload_len;
+	size_t		upload_taken;
+	bool		private_allowed;
+	bool		loopback_only;	/* plain http */
+	size_t		max_size;
+	size_t		header_size;
+	char	   *received;		/* malloc'd; kept for the next request */
+	size_t		received_len;
+	size_t		received_room;
+	const char *refusal;		/* why a callback stopped the transfer */
+	char		curl_error[CURL_ERROR_SIZE];
+	DpResponse	response;
+	DpTransfer *next;			/* in a list: idle, or done */
+};
+
+static CURLM *multi = NULL;
+static struct curl_slist *headers = NULL;
+static int	epoll_fd = -1;
+static TimestampTz timer_due = 0;	/* when libcurl wants a turn */
+static bool timer_set = false;
+static const char *system_ca_file = NULL;	/* what libcurl was built with */
+static const char *system_ca_path = NULL;
+static DpTransfer *idle_transfers = NULL;
+static DpTransfer *done_transfers = NULL;
+static DpTransfer **done_tail = &done_transfers;
+
+/* ----------
+ * Callbacks
+ * ----------
+ */
+
+/* Is the address one that the public Internet does not route? */
+static bool
+is_private_v4(uint32 address)
+{
+	return (address >> 24) == 0 || (address >> 24) == 10 || (address >> 24) == 127 ||
+		(address >> 20) == 0xAC1 ||		/* 172.16.0.0/12 */
+		(address >> 16) == 0xC0A8 ||	/* 192.168.0.0/16 */
+		(address >> 16) == 0xA9FE ||	/* 169.254.0.0/16, link-local */
+		(address >> 22) == (0x64400000 >> 22) ||	/* 100.64.0.0/10, carriers' */
+		(address >> 28) >= 0xE;	/* multicast and reserved */
+}
+
+static bool
+is_private_v6(const struct in6_addr *address)
+{
+	const uint8 *b = address->s6_addr;
+
+	if (IN6_IS_ADDR_V4MAPPED(address))
+		return is_private_v4(((uint32) b[12] << 24) | (b[13] << 16) | (b[14] << 8) | b[15]);
+	return IN6_IS_ADDR_UNSPECIFIED(address) || IN6_IS_ADDR_LOOPBACK(address) ||
+		IN6_IS_ADDR_LINKLOCAL(address) || (b[0] & 0xFE) == 0xFC ||
+		b[0] == 0xFF;
+}
+
+/*
+ * What speaks against this peer, given as text without brackets; NULL if
+ * nothing does.
+ */
+static const char *
+check_peer(const DpTransfer *transfer, const char *peer)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+	bool		private;
+	bool		loopback;
+
+	if (inet_pton(AF_INET, peer, &v4) == 1)
+	{
+		private = is_private_v4(ntohl(v4.s_addr));
+		loopback = (ntohl(v4.s_addr) >> 24) == 127;
+	}
+	else if (inet_pton(AF_INET6, peer, &v6) == 1)
+	{
+		private = is_private_v6(&v6);
+		loopback = IN6_IS_ADDR_LOOPBACK(&v6);
+	}
+	else
+		return "the endpoint's address is of an unknown family";
+	if (private && !transfer->private_allowed)
+		return "the endpoint's address is a loopback, private or link-local one, which the server option allow_private_address does not allow";
+	if (transfer->loopback_only && !loopback)
+		return "the endpoint's address is not a loopback one, and plain http is for these only";
+	return NULL;
+}
+
+/* Called before a connection is opened: refuse addresses that are not wanted. */
+static curl_socket_t
+on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	DpTransfer *transfer = arg;
+	char		text[INET6_ADDRSTRLEN] = "";
+
+	if (address->family == AF_INET)
+		inet_ntop(AF_INET, &((struct sockaddr_in *) &address->addr)->sin_addr,
+				  text, sizeof(text));
+	else if (address->family == AF_INET6)
+		inet_ntop(AF_INET6, &((struct sockaddr_in6 *) &address->addr)->sin6_addr,
+				  text, sizeof(text));
+	transfer->refusal = check_peer(transfer, text);
+	if (transfer->refusal != NULL)
+		return CURL_SOCKET_BAD;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/*
+ * Called when all is connected and the request would be sent now.  Once it has
+ * been let go, it may have reached the provider, whatever happens next.
+ */
+static int
+on_departure(void *arg, char *peer, char *local, int peer_port, int local_port)
+{
+	DpTransfer *transfer = arg;
+
+	if (transfer->response.departed)
+	{
+		transfer->refusal = "the connection broke, and a request is sent only once";
+		return CURL_PREREQFUNC_ABORT;
+	}
+	strlcpy(transfer->response.address, peer, sizeof(transfer->response.address));
+	/* the connection may be one that was opened under other options */
+	transfer->refusal = check_peer(transfer, peer);
+	if (transfer->refusal != NULL)
+		return CURL_PREREQFUNC_ABORT;
+	transfer->response.departed = true;
+	transfer->response.sent_at = GetCurrentTimestamp();
+	return CURL_PREREQFUNC_OK;
+}
+
+/* Hand out the body.  There is no seek callback, on purpose. */
+static size_t
+on_read(char *buffer, size_t size, size_t nitems, void *arg)
+{
+	DpTransfer *transfer = arg;
+	size_t		len = Min(size * nitems, transfer->upload_len - transfer->upload_taken);
+
+	memcpy(buffer, transfer->upload + transfer->upload_taken, len);
+	transfer->upload_taken += len;
+	return len;
+}
+
+/* Take a piece of the reply, up to the limit. */
+static size_t
+on_write(char *data, size_t size, size_t nmemb, void *arg)
+{
+	DpTransfer *transfer = arg;
+	size_t		len = size * nmemb;
+
+	if (transfer->received_len + len > transfer->max_size)
+	{
+		transfer->refusal = "the reply is larger than digipay.max_response_size";
+		return CURL_WRITEFUNC_ERROR;
+	}
+	if (transfer->received_len + len > transfer->received_room)
+	{
+		size_t		room = Max(transfer->received_len + len, transfer->received_room * 2);
+		char	   *larger = realloc(transfer->received, room);
+
+		if (larger == NULL)
+		{
+			transfer->refusal = "out of memory for the reply";
+			return CURL_WRITEFUNC_ERROR;
+		}
+		transfer->received = larger;
+		transfer->received_room = room;
+	}
+	memcpy(transfer->received + transfer->received_len, data, len);
+	transfer->received_len += len;
+	return len;
+}
+
+/* Count the headers' size; what they say does not matter. */
+static size_t
+on_header(char *data, size_t size, size_t nitems, void *arg)
+{
+	DpTransfer *transfer = arg;
+
+	transfer->header_size += size * nitems;
+	if (transfer->header_size > MAX_HEADER_SIZE)
+	{
+		transfer->refusal = "the reply's headers are too large";
+		return 0;
+	}
+	return size * nitems;
+}
+
+/* libcurl says which sockets it waits for. */
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+{
+	struct epoll_event event = {0};
+
+	if (what == CURL_POLL_REMOVE)
+	{
+		/* the socket may be closed already, which removed it */
+		(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, &event);
+		return 0;
+	}
+	event.events = ((what & CURL_POLL_IN) ? EPOLLIN : 0) |
+		((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
+	event.data.fd = fd;
+	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) != 0 &&
+		epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+		return -1;
+	return 0;
+}
+
+/* libcurl says when it wants a turn, in milliseconds; -1: not at all. */
+static int
+on_timer(CURLM *m, long timeout_ms, void *arg)
+{
+	timer_set = timeout_ms >= 0;
+	if (timer_set)
+		timer_due = GetCurrentTimestamp() + timeout_ms * INT64CONST(1000);
+	return 0;
+}
+
+/* ----------
+ * Set-up
+ * ----------
+ */
+
+static void
+block_signals(sigset_t *saved)
+{
+	sigset_t	all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, saved);
+}
+
+static void
+restore_signals(const sigset_t *saved)
+{
+	pthread_sigmask(SIG_SETMASK, saved, NULL);
+}
+
+/*
+ * Get ready, once in the worker's life.  NULL, or what went wrong.
+ */
+const char *
+dp_transport_init(void)
+{
+	sigset_t	saved;
+	bool		good;
+
+	block_signals(&saved);
+	good = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+	if (good)
+	{
+		multi = curl_multi_init();
+		headers = curl_slist_append(NULL, "Content-Type: application/json");
+		if (headers != NULL)
+		{
+			struct curl_slist *more = curl_slist_append(headers, "Accept: application/json");
+
+			/* no "Expect: 100-continue": it would cost a second */
+			more = more ? curl_slist_append(headers, "Expect:") : NULL;
+			if (more == NULL)
+				headers = NULL;
+		}
+		good = multi != NULL && headers != NULL &&
+			curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+			curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK &&
+			curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING) == CURLM_OK;
+	}
+	restore_signals(&saved);
+	if (!good)
+		return "libcurl could not be initialized";
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_fd < 0)
+		return "could not create an epoll descriptor";
+	return NULL;
+}
+
+/* The descriptor that becomes readable when libcurl has something to do. */
+int
+dp_transport_socket(void)
+{
+	return epoll_fd;
+}
+
+/*
+ * Say how many requests may be in flight.  libcurl must be allowed to keep as
+ * many connections, or it closes and opens them behind our back.
+ */
+void
+dp_transport_allow(int connections)
+{
+	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) connections);
+}
+
+/* libcurl and its TLS library, for digipay_health. */
+const char *
+dp_transport_library_version(void)
+{
+	return curl_version();
+}
+
+/*
+ * The options that are the same for each request.  True when libcurl has taken
+ * all of them; a security option that is not understood must not be skipped.
+ */
+static bool
+set_fixed_options(DpTransfer *transfer)
+{
+	CURL	   *easy = transfer->easy;
+	CURLcode	bad = CURLE_OK;
+
+#define SET(option, value) \
+	(bad = bad == CURLE_OK ? curl_easy_setopt(easy, option, value) : bad)
+
+	SET(CURLOPT_PRIVATE, transfer);
+	SET(CURLOPT_ERRORBUFFER, transfer->curl_error);
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_POST, 1L);
+	SET(CURLOPT_HTTPHEADER, headers);
+	SET(CURLOPT_USERAGENT, "digipay/" DIGIPAY_VERSION);
+	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+	SET(CURLOPT_MAXAGE_CONN, MAX_IDLE_SECONDS);
+	SET(CURLOPT_SSL_VERIFYPEER, 1L);
+	SET(CURLOPT_SSL_VERIFYHOST, 2L);
+	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	SET(CURLOPT_READFUNCTION, on_read);
+	SET(CURLOPT_READDATA, transfer);
+	SET(CURLOPT_WRITEFUNCTION, on_write);
+	SET(CURLOPT_WRITEDATA, transfer);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_HEADERDATA, transfer);
+	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+	SET(CURLOPT_OPENSOCKETDATA, transfer);
+	SET(CURLOPT_PREREQFUNCTION, on_departure);
+	SET(CURLOPT_PREREQDATA, transfer);
+	return bad == CURLE_OK;
+}
+
+/* The options that a request brings along. */
+static bool
+set_options(DpTransfer *transfer, const DpRequest *request, bool tls)
+{
+	const char *ca_file = request->ca_file != NULL ? request->ca_file : system_ca_file;
+	CURL	   *easy = transfer->easy;
+	CURLcode	bad = CURLE_OK;
+
+	SET(CURLOPT_URL, request->endpoint);
+	SET(CURLOPT_PROTOCOLS_STR, tls ? "https" : "http");
+	SET(CURLOPT_CAINFO, ca_file);
+	/* libcurl keeps parsed authorities only where there is no directory of them */
+	SET(CURLOPT_CAPATH, ca_file != NULL ? NULL : system_ca_path);
+	SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_len);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) request->connect_timeout);
+	SET(CURLOPT_TIMEOUT_MS, (long) request->timeout);
+	return bad == CURLE_OK;
+#undef SET
+}
+
+/* A transfer with its libcurl handle, from the idle ones if there is one. */
+static DpTransfer *
+get_transfer(void)
+{
+	DpTransfer *transfer = idle_transfers;
+
+	if (transfer != NULL)
+	{
+		idle_transfers = transfer->next;
+		return transfer;
+	}
+	transfer = calloc(1, sizeof(DpTransfer));
+	if (transfer == NULL)
+		return NULL;
+	transfer->easy = curl_easy_init();
+	if (transfer->easy != NULL && system_ca_file == NULL && system_ca_path == NULL)
+	{
+		(void) curl_easy_getinfo(transfer->easy, CURLINFO_CAINFO, &system_ca_file);
+		(void) curl_easy_getinfo(transfer->easy, CURLINFO_CAPATH, &system_ca_path);
+	}
+	if (transfer->easy == NULL || !set_fixed_options(transfer))
+	{
+		curl_easy_cleanup(transfer->easy);
+		free(transfer);
+		return NULL;
+	}
+	return transfer;
+}
+
+/*
+ * Start a request; the answer comes through dp_transport_next_done.  The
+ * request's body must stay until then.  NULL when it could not be started, in
+ * which case nothing left.
+ */
+DpTransfer *
+dp_transport_start(const DpRequest *request, void *owner)
+{
+	DpTransfer *transfer = get_transfer();
+	sigset_t	saved;
+	DpUrl		url;
+	bool		good;
+
+	if (transfer == NULL)
+		return NULL;
+	transfer->owner = owner;
+	transfer->upload = request->body;
+	transfer->upload_len = request->body_len;
+	transfer->upload_taken = 0;
+	transfer->private_allowed = request->allow_private_address;
+	transfer->max_size = request->max_response_size;
+	transfer->header_size = 0;
+	transfer->received_len = 0;
+	transfer->refusal = NULL;
+	transfer->curl_error[0] = '\0';
+	transfer->next = NULL;
+	memset(&transfer->response, 0, sizeof(DpResponse));
+
+	good = dp_url_read(request->endpoint, &url);
+	transfer->loopback_only = !url.tls;
+	transfer->response.tls = url.tls;
+	if (good && set_options(transfer, request, url.tls))
+	{
+		block_signals(&saved);
+		good = curl_multi_add_handle(multi, transfer->easy) == CURLM_OK;
+		restore_signals(&saved);
+		transfer->running = good;
+		if (good)
+			return transfer;
+	}
+	dp_transport_release(transfer);
+	return NULL;
+}
+
+/* ----------
+ * Turning the wheel
+ * ----------
+ */
+
+/* Milliseconds until libcurl wants a turn, -1 if it only waits for sockets. */
+long
+dp_transport_timeout(void)
+{
+	TimestampTz now;
+
+	if (!timer_set)
+		return -1;
+	now = GetCurrentTimestamp();
+	return timer_due <= now ? 0 : (long) ((timer_due - now + 999) / 1000);
+}
+
+/*
+ * How far did a transfer get?  On a kept connection everything before the
+ * request took no time, so what has departed counts as such first.
+ */
+static DpStage
+stage_reached(DpTransfer *transfer, CURLcode result)
+{
+	curl_off_t	resolved = 0;
+	curl_off_t	connected = 0;
+	curl_off_t	secured = 0;
+
+	if (transfer->response.departed)
+		return DP_STAGE_SECURED;
+	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
+	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &secured);
+	if (secured > 0)
+		return DP_STAGE_SECURED;
+	if (connected > 0)
+		return DP_STAGE_CONNECTED;
+	if (resolved > 0 && result != CURLE_COULDNT_RESOLVE_HOST)
+		return DP_STAGE_RESOLVED;
+	return DP_STAGE_NOTHING;
+}
+
+/* Word what libcurl reports, in the response of a transfer that has ended. */
+static void
+finish(DpTransfer *transfer, CURLcode result)
+{
+	DpResponse *response = &transfer->response;
+	long		http_status = 0;
+	const char *words;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &http_status);
+	response->http_status = (int) http_status;
+	response->curl_code = (int) result;
+	response->stage = stage_reached(transfer, result);
+	response->complete = result == CURLE_OK && http_status > 0;
+	response->body = transfer->received;
+	response->body_len = transfer->received_len;
+	if (response->complete)
+		return;
+	words = transfer->refusal != NULL ? transfer->refusal :
+		transfer->curl_error[0] ? transfer->curl_error : curl_easy_strerror(result);
+	snprintf(response->error, sizeof(response->error), "%s (libcurl code %d)",
+			 words, (int) result);
+	/* the words may quote the peer; keep them to what any encoding can hold */
+	for (char *p = response->error; *p; p++)
+	{
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	}
+}
+
+/* Let libcurl do what it can do without waiting. */
+void
+dp_transport_drive(void)
+{
+	struct epoll_event events[64];
+	sigset_t	saved;
+	int			running;
+	int			n;
+	CURLMsg    *message;
+
+	block_signals(&saved);
+	if (timer_set && timer_due <= GetCurrentTimestamp())
+	{
+		timer_set = false;
+		(void) curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	}
+	n = epoll_wait(epoll_fd, events, lengthof(events), 0);
+	for (int i = 0; i < n; i++)
+	{
+		int			what = ((events[i].events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
+			((events[i].events & EPOLLOUT) ? CURL_CSELECT_OUT : 0) |
+			((events[i].events & (EPOLLERR | EPOLLHUP)) ? CURL_CSELECT_ERR : 0);
+
+		(void) curl_multi_socket_action(multi, events[i].data.fd, what, &running);
+	}
+	while ((message = curl_multi_info_read(multi, &n)) != NULL)
+	{
+		DpTransfer *transfer;
+		CURL	   *easy = message->easy_handle;
+		CURLcode	result = message->data.result;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &transfer);
+		finish(transfer, result);
+		(void) curl_multi_remove_handle(multi, easy);
+		transfer->running = false;
+		*done_tail = transfer;
+		done_tail = &transfer->next;
+	}
+	restore_signals(&saved);
+}
+
+/* The next transfer that has ended, NULL when there is none. */
+DpTransfer *
+dp_transport_next_done(void)
+{
+	DpTransfer *transfer = done_transfers;
+
+	if (transfer != NULL)
+	{
+		done_transfers = transfer->next;
+		if (done_transfers == NULL)
+			done_tail = &done_transfers;
+		transfer->next = NULL;
+	}
+	return transfer;
+}
+
+/* What dp_transport_start was given. */
+void *
+dp_transport_owner(DpTransfer *transfer)
+{
+	return transfer->owner;
+}
+
+/* The response of a transfer that has ended; valid until it is released. */
+const DpResponse *
+dp_transport_response(DpTransfer *transfer)
+{
+	return &transfer->response;
+}
+
+/* Give a transfer back; if it is still running, that ends it. */
+void
+dp_transport_release(DpTransfer *transfer)
+{
+	if (transfer->running)
+	{
+		(void) curl_multi_remove_handle(multi, transfer->easy);
+		transfer->running = false;
+	}
+	/* a large reply is not worth keeping room for */
+	if (transfer->received_room > 64 * 1024)
+	{
+		free(transfer->received);
+		transfer->received = NULL;
+		transfer->received_room = 0;
+	}
+	transfer->upload = NULL;
+	transfer->owner = NULL;
+	transfer->next = idle_transfers;
+	idle_transfers = transfer;
+}

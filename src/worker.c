@@ -1,0 +1,446 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  The worker's life and loop: one process for each database, which does all
+ *	  that is done over HTTP.
+ *
+ * It holds a private advisory lock, so that there is only one.  All waiting is
+ * in one place, for its latch, the postmaster's death and libcurl's sockets.
+ * Idle, it looks once a second whether it is in the way of somebody who wants
+ * the database for himself (DROP DATABASE waits five seconds for others to go
+ * away), or is not wanted any more, and then ends; the next call starts
+ * another one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "compat.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/procarray.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "journal.h"
+#include "mailbox.h"
+#include "objects.h"
+#include "payment.h"
+#include "problem.h"
+#include "transport.h"
+#include "worker.h"
+
+/* How often an idle worker looks whether it should go. */
+#define IDLE_LOOK_MS	1000
+
+/* After an error that let nothing be written: first and longest pause. */
+#define BACKOFF_MIN_MS	1000
+#define BACKOFF_MAX_MS	60000
+
+static bool preloaded = false;
+static WaitEventSet *wait_set = NULL;
+static uint32 wait_event_idle;
+static uint32 wait_event_reply;
+
+/* requests posted but not taken, in order of arrival: slots */
+static int *queue = NULL;
+static bool *queued = NULL;		/* by slot: is it in the queue? */
+static int	queue_length = 0;
+
+static bool stopping = false;
+static TimestampTz stop_by = 0;
+static TimestampTz idle_since = 0;
+static TimestampTz backoff_until = 0;
+static int	backoff_ms = 0;
+
+/* ----------
+ * Start
+ * ----------
+ */
+
+/*
+ * Become the only worker of this database, or end.  Another one may be ending
+ * just now; that is waited for, a second at a time.
+ */
+static void
+become_the_worker(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, DP_LOCK_SINGLETON, DP_LOCK_CLASS);
+	for (int i = 0; i < 100; i++)
+	{
+		if (LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL)
+			return;
+		if (dp_mailbox_worker_pid() != 0 && dp_mailbox_attach())
+			break;				/* one is there, and well */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 100, wait_event_idle);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	proc_exit(0);
+}
+
+/*
+ * Clean up after a worker that was killed, read the mark of this database, and
+ * check that the extension is there at all.
+ */
+static void
+open_journal(void)
+{
+	int			lost;
+
+	if (!dp_journal_begin())
+		proc_exit(0);
+	(void) dp_journal_origin();
+	lost = dp_journal_recover();
+	dp_journal_commit();
+	if (lost > 0)
+		ereport(LOG,
+				(errmsg_plural("digipay: %d payment was on its way when the last worker ended; its state is now unknown",
+							   "digipay: %d payments were on their way when the last worker ended; their state is now unknown",
+							   lost, lost)));
+}
+
+/* Tell the launcher, who waits on its latch. */
+static void
+tell_launcher(void)
+{
+	PGPROC	   *launcher = MyBgworkerEntry->bgw_notify_pid != 0 ?
+		BackendPidGetProc(MyBgworkerEntry->bgw_notify_pid) : NULL;
+
+	if (launcher != NULL)
+		SetLatch(&launcher->procLatch);
+}
+
+static void
+start(Datum arg)
+{
+	Oid			database = (Oid) (DatumGetUInt64(arg) & PG_UINT32_MAX);
+	const char *trouble;
+
+	preloaded = (DatumGetUInt64(arg) >> 32) != 0;
+	pqsignal(SIGTERM, die);		/* until there is something to end orderly */
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pgstat_report_appname("digipay worker");
+	wait_event_idle = dp_wait_event("DigipayWorkerIdle");
+	wait_event_reply = dp_wait_event("DigipayWorkerReply");
+
+	dp_journal_configure();
+	StartTransactionCommand();
+	become_the_worker();
+	CommitTransactionCommand();
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	open_journal();
+
+	trouble = dp_transport_init();
+	if (trouble != NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("digipay worker could not start: %s", trouble)));
+	dp_transport_allow(dp_guc_max_connections);
+	dp_payment_init();
+	queue = MemoryContextAlloc(TopMemoryContext, MaxBackends * sizeof(int));
+	queued = MemoryContextAllocZero(TopMemoryContext, MaxBackends * sizeof(bool));
+
+	wait_set = dp_create_wait_event_set(3);
+	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, dp_transport_socket(), NULL, NULL);
+
+	dp_mailbox_create();
+	if (!dp_mailbox_publish())
+		ereport(FATAL,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("digipay worker could not start: too many databases have one")));
+	tell_launcher();
+}
+
+/* ----------
+ * Requests
+ * ----------
+ */
+
+/* Note who has posted. */
+static void
+collect_posts(void)
+{
+	int			slot;
+
+	while ((slot = dp_mailbox_next_ready()) >= 0)
+	{
+		if (!queued[slot])
+		{
+			queued[slot] = true;
+			queue[queue_length++] = slot;
+		}
+	}
+}
+
+/* While nothing can be written, say so at once. */
+static void
+refuse_for_now(const DpWaiter *waiter)
+{
+	DpAnswer	answer = {.kind = DP_ANSWER_PROBLEM};
+
+	dp_problem_set(&answer.problem, DP_ERRCODE_NO_WORKER,
+				   "the worker cannot write to the journal at present; nothing was sent");
+	dp_problem_hint(&answer.problem,
+					"See the server's log; the same ref_id may be used again.");
+	dp_mailbox_reply(waiter, &answer);
+}
+
+/*
+ * Deal with one posted request.  False if it has to wait for a free place, in
+ * which case it stays in the mailbox, where its session can take it back.
+ */
+static bool
+serve(int slot)
+{
+	DpAsk		ask;
+	DpWaiter	waiter;
+
+	if (!dp_mailbox_peek(slot, &ask, &waiter))
+		return true;
+	if (backoff_until == 0 && !dp_payment_has_place(ask.server) &&
+		!dp_payment_is_known(&ask))
+		return false;
+	if (!dp_mailbox_take(&waiter))
+		return true;
+	if (backoff_until != 0)
+		refuse_for_now(&waiter);
+	else if (!dp_payment_join(&ask, &waiter))
+		dp_payment_admit(&ask, &waiter);
+	return true;
+}
+
+/* Deal with the posted requests, oldest first, as far as there are places. */
+static void
+serve_posts(void)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < queue_length; i++)
+	{
+		int			slot = queue[i];
+
+		if (serve(slot))
+			queued[slot] = false;
+		else
+			queue[kept++] = slot;
+	}
+	queue_length = kept;
+}
+
+/* ----------
+ * Idleness and end
+ * ----------
+ */
+
+/*
+ * Is somebody waiting for the database to be empty, or has the extension gone?
+ * Whoever drops, renames or copies a database locks it against connecting
+ * sessions; the same lock as theirs is tried here.
+ */
+static bool
+is_unwanted(void)
+{
+	LOCKTAG		tag;
+	bool		unwanted;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	AcceptInvalidationMessages();
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+	unwanted = LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL ||
+		dp_objects() == NULL;
+	CommitTransactionCommand();
+	return unwanted;
+}
+
+/* End where nothing is in our hands. */
+static void
+end_if_idle_for_long(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (idle_since == 0)
+		idle_since = now;
+	if (!preloaded && dp_guc_idle_timeout > 0 &&
+		TimestampDifferenceExceeds(idle_since, now, dp_guc_idle_timeout * 1000))
+		proc_exit(0);
+	if (is_unwanted())
+		proc_exit(0);
+}
+
+/* Asked to end: take nothing new, and wait for what is on its way. */
+static void
+begin_to_stop(void)
+{
+	stopping = true;
+	stop_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), dp_guc_shutdown_grace);
+	dp_mailbox_close();
+}
+
+/* Has the end come?  Payments without an answer are written as unknown. */
+static void
+stop_if_done(void)
+{
+	if (dp_payment_in_flight() > 0 && GetCurrentTimestamp() < stop_by)
+		return;
+	if (dp_payment_in_flight() > 0)
+		dp_payment_give_up("the server was stopped while the answer was awaited");
+	(void) dp_payment_turn();
+	proc_exit(0);
+}
+
+/* ----------
+ * The loop
+ * ----------
+ */
+
+/*
+ * Signals and the like.  A cancel has nothing to cancel here; what
+ * CHECK_FOR_INTERRUPTS does besides, such as letting go of dropped files, it
+ * must do.
+ */
+static void
+handle_interrupts(void)
+{
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		dp_transport_allow(dp_guc_max_connections);
+	}
+	if (ShutdownRequestPending && !stopping)
+		begin_to_stop();
+}
+
+/* One turn of the journal, and what its failure means. */
+static void
+turn(void)
+{
+	if (!dp_payment_turn_is_due())
+		return;
+	switch (dp_payment_turn())
+	{
+		case DP_TURN_DONE:
+			backoff_ms = 0;
+			backoff_until = 0;
+			break;
+		case DP_TURN_TROUBLE:
+			backoff_ms = Min(Max(backoff_ms * 2, BACKOFF_MIN_MS), BACKOFF_MAX_MS);
+			backoff_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_ms);
+			break;
+		case DP_TURN_UNINSTALLED:
+			proc_exit(0);
+	}
+}
+
+/* The earlier of two time-outs in milliseconds, of which -1 is none. */
+static long
+earlier(long a, long b)
+{
+	return a < 0 ? b : b < 0 ? a : Min(a, b);
+}
+
+/* How long there is nothing to do unless something happens; -1: for ever. */
+static long
+sleep_time(void)
+{
+	long		timeout = earlier(dp_transport_timeout(), dp_payment_timeout());
+
+	if (stopping)
+		timeout = earlier(timeout, Max(0, (stop_by - GetCurrentTimestamp()) / 1000 + 1));
+	if (dp_payment_count() == 0 && !stopping)
+		timeout = IDLE_LOOK_MS;
+	return timeout;
+}
+
+/* Show in pg_stat_activity what we are at. */
+static void
+report_activity(void)
+{
+	static int	shown = -1;
+	int			count = dp_payment_in_flight();
+	char		text[64];
+
+	if (count == shown)
+		return;
+	shown = count;
+	if (count == 0)
+	{
+		pgstat_report_activity(STATE_IDLE, NULL);
+		pgstat_report_stat(true);
+		return;
+	}
+	snprintf(text, sizeof(text), "digipay: %d in flight", count);
+	pgstat_report_activity(STATE_RUNNING, text);
+}
+
+/* Sleep until a session, a socket, a signal or the clock wants something. */
+static void
+sleep_until_needed(void)
+{
+	WaitEvent	event;
+
+	if (WaitEventSetWait(wait_set, sleep_time(), &event, 1,
+						 dp_payment_in_flight() > 0 ? wait_event_reply : wait_event_idle) > 0 &&
+		(event.events & WL_LATCH_SET))
+		ResetLatch(MyLatch);
+}
+
+/* Entry point of the process; arg is made by DP_WORKER_ARG. */
+void
+digipay_worker_main(Datum arg)
+{
+	MemoryContext loop_context;
+
+	start(arg);
+	loop_context = AllocSetContextCreate(TopMemoryContext, "digipay loop",
+										 ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		bool		slept_idle = dp_payment_count() == 0 && queue_length == 0;
+
+		MemoryContextReset(loop_context);
+		MemoryContextSwitchTo(loop_context);
+		handle_interrupts();
+		if (backoff_until != 0 && backoff_until <= GetCurrentTimestamp())
+			backoff_until = 0;
+		if (!stopping)
+		{
+			collect_posts();
+			serve_posts();
+		}
+		turn();
+		dp_transport_drive();
+		dp_payment_collect();
+		if (stopping)
+			stop_if_done();
+		if (dp_payment_turn_is_due())
+			continue;
+		if (dp_payment_count() > 0)
+			idle_since = 0;
+		else if (slept_idle)
+			end_if_idle_for_long();
+		report_activity();
+		sleep_until_needed();
+	}
+}

@@ -1,0 +1,27 @@
+/*
+ * settings.h
+ *		What may change while the double runs.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+typedef struct Settings
+{
+	/* fixed at start */
+	const char *username;
+	const char *api_key;
+
+	/* changed by POST /control, read by every thread */
+	_Atomic int delay;			/* ms before each transaction's reply */
+	_Atomic int pending;		/* ms until a pending payment resolves */
+	_Atomic bool insist_on_inquiry;
+	_Atomic bool status_echoes_inquiry;
+	_Atomic bool unique_ref_id;
+} Settings;
+
+extern Settings settings;
+
+#endif							/* SETTINGS_H */
