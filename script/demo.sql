@@ -4,13 +4,13 @@
 \set QUIET on
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
+SET TimeZone = 'Asia/Jakarta';
 \pset format wrapped
 \pset columns 100
-\set QUIET off
 \set ECHO queries
 
 \echo
-\echo :bold'1. The account'  :plain
+\echo :bold'1. The account':plain
 \echo A foreign server holds where the provider is, its PUBLIC user mapping who we are there.  A role
 \echo that may pay needs USAGE on the server and EXECUTE on the function; it never sees the key.
 \echo (This provider is a double on this machine: hence http and allow_private_address.)
@@ -25,18 +25,16 @@ GRANT USAGE ON FOREIGN SERVER digipay TO cashier;
 GRANT EXECUTE ON FUNCTION digipay_inquire, digipay_pay TO cashier;
 
 \echo
-\echo :bold'2. Is everything in place?'  :plain
+\echo :bold'2. Is everything in place?':plain
 \echo digipay_health looks at all that a payment needs, and says what to do about what is missing.
 \echo
-SELECT item, ok, detail, hint FROM digipay_health();
+SELECT item, ok, detail FROM digipay_health();
 
-\echo
-\echo :bold'3. What is owed'  :plain
+\echo :bold'3. What is owed':plain
 \echo Twelve bills, one of each kind, are in a table of ours.  An inquiry asks what each of them comes
 \echo to; it moves no money.
 \echo
 \set ECHO none
-\set QUIET on
 CREATE TABLE bill (
     ref_id text PRIMARY KEY,
     customer text NOT NULL,
@@ -58,35 +56,32 @@ INSERT INTO bill VALUES
     ('demo-11', 'Eko', 'emoney', '082100000001', 50000),
     ('demo-12', 'Eko', 'samsat', '9658548523568701,0212502110170100', NULL);
 GRANT SELECT ON bill TO cashier;
-\set QUIET off
 \set ECHO queries
-SELECT b.ref_id, b.customer, b.code, b.customer_no, i.name, i.admin, i.selling_price
+SELECT b.code, b.customer_no, i.name, i.selling_price
 FROM bill b
 CROSS JOIN LATERAL digipay_inquire(b.code, b.customer_no, b.ref_id, amount => b.amount) i
 ORDER BY b.ref_id;
 
 \echo
-\echo :bold'4. Twelve payments'  :plain
+\echo :bold'4. Twelve payments':plain
 \echo The cashier pays them all in one statement.  Each payment was on disk before it left, and left
 \echo once; max_price refuses one that has become dearer than we were told.
 \echo
 SET ROLE cashier;
-SELECT p.ref_id, p.code, p.name, p.state, p.price, p.selling_price, p.balance, p.sn
+SELECT b.customer, p.code, p.state, p.price, p.selling_price, p.admin, p.balance, p.sn
 FROM bill b
 CROSS JOIN LATERAL digipay_pay(b.code, b.customer_no, b.ref_id, max_price => 100000) p
 ORDER BY p.ref_id;
 RESET ROLE;
 
 \echo
-\echo :bold'5. One payment in full'  :plain
-\echo The row that came back is the journal\'s row: every amount exact, the product\'s own data as jsonb.
+\echo :bold'5. One payment in full':plain
+\echo The row that comes back is the row of the journal: every amount exact, the data of the product
+\echo itself as jsonb.
 \echo
-\x on
-SELECT * FROM digipay_payment WHERE ref_id = 'demo-01';
-\x off
+SELECT * FROM digipay_payment WHERE ref_id = 'demo-01' \gx
 
-\echo
-\echo :bold'6. The periods of a bill'  :plain
+\echo :bold'6. The periods of a bill':plain
 \echo A bill may be for several months.  digipay_detail makes rows of them; a LEFT JOIN keeps the bills
 \echo that have none.
 \echo
@@ -95,8 +90,7 @@ FROM digipay_payment p
 LEFT JOIN LATERAL digipay_detail(p) d ON true
 ORDER BY p.ref_id, d.no;
 
-\echo
-\echo :bold'7. ROLLBACK does not bring money back'  :plain
+\echo :bold'7. ROLLBACK does not bring money back':plain
 \echo A transaction pays and is rolled back.  The payment is in the journal all the same: digipay
 \echo committed it, in a process of its own, before it left.
 \echo
@@ -105,8 +99,7 @@ SELECT ref_id, state, price FROM digipay_pay('pln', '530000000002', 'demo-rollba
 ROLLBACK;
 SELECT ref_id, state, price, requested_by FROM digipay_payment WHERE ref_id = 'demo-rollback';
 
-\echo
-\echo :bold'8. The same ref_id twice'  :plain
+\echo :bold'8. The same ref_id twice':plain
 \echo The ref_id is the key.  Asked to pay it again, digipay gives back the row and sends nothing; what
 \echo counts are the books of the provider.
 \echo
@@ -119,8 +112,7 @@ SELECT 'demo-01' AS ref_id, page->>'inquiries' AS inquiries, page->>'pay_request
 FROM (SELECT :'page'::jsonb) AS books (page);
 \set ECHO queries
 
-\echo
-\echo :bold'9. A wrong key'  :plain
+\echo :bold'9. A wrong key':plain
 \echo The provider refuses; nothing was created there.  A refusal is a row, not an error, and says what
 \echo to look at.
 \echo
@@ -129,10 +121,10 @@ CREATE SERVER wrong_key FOREIGN DATA WRAPPER digipay OPTIONS (
     allow_private_address 'true');
 CREATE USER MAPPING FOR PUBLIC SERVER wrong_key OPTIONS (username 'demo', api_key 'mistyped');
 SELECT state, rc, message, error
-FROM digipay_pay('hp', '081234554320', 'demo-wrong-key', server => 'wrong_key');
+FROM digipay_pay('hp', '081234554320', 'demo-wrong-key', server => 'wrong_key') \gx
+SELECT item, detail, hint FROM digipay_health('wrong_key') WHERE NOT ok \gx
 
-\echo
-\echo :bold'10. A provider that is down'  :plain
+\echo :bold'10. A provider that is down':plain
 \echo The request could not leave.  An error from digipay_pay means that nothing was sent.
 \echo
 CREATE SERVER down FOREIGN DATA WRAPPER digipay OPTIONS (
@@ -142,11 +134,11 @@ CREATE USER MAPPING FOR PUBLIC SERVER down OPTIONS (username 'demo', api_key 'de
 \set ON_ERROR_STOP off
 SELECT * FROM digipay_pay('hp', '081234554320', 'demo-down', server => 'down');
 \echo SQLSTATE: :SQLSTATE
-\set ON_ERROR_STOP on
-SELECT ref_id, state, error FROM digipay_payment WHERE ref_id = 'demo-down';
-
 \echo
-\echo :bold'11. Through TLS'  :plain
+\set ON_ERROR_STOP on
+SELECT ref_id, state, error FROM digipay_payment WHERE ref_id = 'demo-down' \gx
+
+\echo :bold'11. Through TLS':plain
 \echo As a real provider is reached.  The certificate is always checked; this one is signed by nobody
 \echo but itself, so the server says which authority to believe.
 \echo
@@ -157,8 +149,7 @@ CREATE SERVER tls FOREIGN DATA WRAPPER digipay OPTIONS (
 CREATE USER MAPPING FOR PUBLIC SERVER tls OPTIONS (username 'demo', api_key 'demo-key');
 SELECT ref_id, state, name, price FROM digipay_pay('internet', '6391601001', 'demo-tls', server => 'tls');
 
-\echo
-\echo :bold'12. Who paid what, and what we earn'  :plain
+\echo :bold'12. Who paid what, and what we earn':plain
 \echo Payments are rows, so the rest is SQL: our customers, the periods they paid and our margin.
 \echo
 SELECT b.customer, count(DISTINCT p.ref_id) AS bills, string_agg(DISTINCT p.code, ', ') AS products,

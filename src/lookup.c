@@ -180,6 +180,8 @@ dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found)
 		TupleTableSlot *slot;
 		TransactionId other;
 
+		/* the look sets these only if it meets a row */
+		memset(&dirty, 0, sizeof(dirty));
 		InitDirtySnapshot(dirty);
 		slot = find_row(table, objects->payment_by_account, F_TEXTEQ,
 						CStringGetTextDatum(account), ask->ref_id, &dirty);

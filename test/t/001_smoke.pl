@@ -18,7 +18,7 @@ my $row = DigipayTest::row($node,
 	q{SELECT * FROM digipay_pay('pln', '530000000001', 'smoke-1')});
 is($row->{state}, 'succeeded', 'the payment succeeded');
 is($row->{rc}, '00', 'with the response code of success');
-ok(defined $row->{sn} && $row->{sn} ne '', 'and a serial number');
+is($row->{price}, '10000', 'and what it took from the deposit');
 is_deeply(DigipayTest::payment($node, 'smoke-1'), $row,
 	'the journal has the row that was returned');
 is($provider->booked('smoke-1'), 1, 'the provider booked it once');
