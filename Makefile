@@ -2,6 +2,7 @@ EXTENSION   = digipay
 EXTVERSION  = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" digipay.control)
 MODULE_big  = digipay
 OBJS        = \
+	src/amount.o \
 	src/api.o \
 	src/charset.o \
 	src/client.o \
@@ -23,7 +24,6 @@ OBJS        = \
 	src/situation.o \
 	src/srf.o \
 	src/state.o \
-	src/amount.o \
 	src/transport.o \
 	src/transport_url.o \
 	src/worker.o

@@ -167,35 +167,56 @@ check_same_bill(const DpAsk *ask, const DpFound *found)
 }
 
 /*
+ * The journal's row after the worker is through with it, under the account that
+ * the worker has used.  False if there is none, so no intent was written.
+ */
+static bool
+read_back(const DpAsk *ask, const char *account, DpFound *found)
+{
+	if (!dp_lookup_payment(account, ask, found))
+		return false;
+	check_same_bill(ask, found);
+	return true;
+}
+
+/*
  * Pay, or find out what has become of the payment.  Returns the journal's row.
  */
 static Datum
-pay(const DpAsk *ask, const DpAccount *account)
+pay(const DpAsk *ask, DpAccount *account)
 {
 	DpFound		found;
 	DpAnswer	answer;
 
 	for (int tries = 0; tries < BUSY_TRIES; tries++)
 	{
-		DpWaited	waited;
-
 		if (dp_lookup_payment_settled(account->account, ask, &found))
 		{
 			check_same_bill(ask, &found);
 			if (!dp_state_may_leave(found.state) && found.state != DP_SENDING)
 				return found.row;
 		}
-		waited = dp_client_ask(ask, &answer);
-		if (waited == DP_WAITED_ANSWER && answer.kind == DP_ANSWER_PROBLEM)
-			dp_problem_raise(&answer.problem);
-		if (waited == DP_WAITED_ANSWER && answer.kind == DP_ANSWER_BUSY)
-			continue;
-		if (dp_lookup_payment(account->account, ask, &found))
+		if (dp_client_ask(ask, &answer) == DP_WAITED_LOST)
 		{
-			check_same_bill(ask, &found);
-			return found.row;
+			DpProblem	problem;
+
+			/* the options may have changed before the worker read them */
+			if (read_back(ask, account->account, &found))
+				return found.row;
+			if (!dp_account_load(ask->server, false, account, &problem))
+				dp_problem_raise(&problem);
+			if (read_back(ask, account->account, &found))
+				return found.row;
+			continue;			/* it ended before it wrote the intent */
 		}
-		/* the worker ended before it had written the intent: once more */
+		if (answer.kind == DP_ANSWER_PROBLEM)
+			dp_problem_raise(&answer.problem);
+		if (answer.kind == DP_ANSWER_ROW)
+		{
+			if (read_back(ask, answer.account, &found))
+				return found.row;
+			elog(ERROR, "payment \"%s\" has been removed from the journal", ask->ref_id);
+		}
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),

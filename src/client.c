@@ -20,7 +20,7 @@
 #include "mailbox.h"
 
 /* A worker that has not even looked at a request after this has a problem. */
-#define LOOK_TIMEOUT_MS		10000
+#define LOOK_TIMEOUT_MS		9000
 
 /*
  * Error context while we wait.  It withdraws the request, so that what it says
@@ -54,7 +54,7 @@ raise_unresponsive(const DpAsk *ask)
 	ereport(ERROR,
 			(errcode(DP_ERRCODE_NO_WORKER),
 			 errmsg("the digipay worker does not react"),
-			 errdetail("It has not looked at request \"%s\" for ten seconds.  Nothing was sent.",
+			 errdetail("It has not looked at request \"%s\" for nine seconds.  Nothing was sent.",
 					   ask->ref_id),
 			 errhint("Look for \"digipay worker\" in pg_stat_activity and in the server's log.")));
 }

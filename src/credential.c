@@ -224,7 +224,9 @@ dp_account_load(Oid server, bool with_key, DpAccount *account, DpProblem *proble
 	problem->sqlerrcode = 0;
 	if (fs == NULL)
 	{
-		dp_problem_set(problem, ERRCODE_UNDEFINED_OBJECT, "the server does not exist any more");
+		dp_problem_set(problem, ERRCODE_UNDEFINED_OBJECT, "the worker does not see the server");
+		dp_problem_detail(problem, "It has been dropped, or was created in a transaction that has not been committed.");
+		dp_problem_hint(problem, "Commit CREATE SERVER before paying through it.");
 		return false;
 	}
 	account->server = server;

@@ -121,6 +121,7 @@ typedef enum DpAnswerKind
 typedef struct DpAnswer
 {
 	DpAnswerKind kind;
+	char		account[DP_ACCOUNT_MAX + 1];	/* of the row, if it is one */
 	DpProblem	problem;
 	DpProbe		probe;
 } DpAnswer;

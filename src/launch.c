@@ -29,7 +29,10 @@
 #include "worker.h"
 
 /* How long a session waits for a worker before it gives up. */
-#define START_TIMEOUT_MS	10000
+#define START_TIMEOUT_MS	9000
+
+/* How long to wait before another one is launched after one that ended. */
+#define RELAUNCH_PAUSE_MS	100
 
 /* How soon the postmaster starts a worker again that has died, in seconds. */
 #define RESTART_SECONDS		1
@@ -63,7 +66,7 @@ no_worker(const char *detail, const char *hint)
 	ereport(ERROR,
 			(errcode(DP_ERRCODE_NO_WORKER),
 			 errmsg("the digipay worker could not be started"),
-			 errdetail("%s Nothing was sent.", detail),
+			 errdetail("%s  Nothing was sent.", detail),
 			 errhint("%s", hint)));
 }
 
@@ -77,36 +80,41 @@ launch_and_wait(void)
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), START_TIMEOUT_MS);
 	BackgroundWorkerHandle *handle = NULL;
 	pid_t		pid;
-	long		left;
 	uint32		wait_event = dp_wait_event("DigipayWorkerStart");
 
 	for (;;)
 	{
+		long		left;
+		long		pause = 1000;
+
+		if (dp_mailbox_attach())
+			break;
+
 		/*
 		 * A worker that has stopped may just have found another one ending;
-		 * look again, and start a new one.
+		 * start a new one, but not as fast as they can stop.
 		 */
 		if (handle != NULL && GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
 		{
 			pfree(handle);
 			handle = NULL;
+			pause = RELAUNCH_PAUSE_MS;
 		}
-		if (dp_mailbox_attach())
-			break;
-		if (handle == NULL &&
+		else if (handle == NULL &&
 			!register_worker(MyDatabaseId, get_database_name(MyDatabaseId), false, &handle))
 			no_worker("All places for background workers are taken.",
 					  "Increase max_worker_processes and restart the server.");
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
 		if (left <= 0)
 		{
-			TerminateBackgroundWorker(handle);
-			no_worker("It did not come up within ten seconds.",
-					  "See the server's log for the reason; then call again.");
+			if (handle != NULL)
+				TerminateBackgroundWorker(handle);
+			no_worker("It did not come up within nine seconds.",
+					  "See the server's log for the reason.  If this transaction has created the extension, commit first.");
 		}
 		/* the postmaster signals starts and ends, the worker when it is ready */
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Min(left, 1000), wait_event);
+						 Min(left, pause), wait_event);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -117,7 +125,7 @@ launch_and_wait(void)
 /*
  * See to it that this session is attached to a worker that is alive; start one
  * if need be.  True if it had to be started.  Raises PY003 if there is none
- * after ten seconds.
+ * after nine seconds.
  */
 bool
 dp_launch_ensure(void)

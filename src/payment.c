@@ -163,10 +163,16 @@ add_waiter(Payment *payment, const DpWaiter *waiter)
 	payment->waiters[payment->nwaiters++] = *waiter;
 }
 
-/* Wake all who wait for this payment. */
+/*
+ * Wake all who wait for this payment.  The account in the answer is the one
+ * that the payment was made under, which need not be the one that the session
+ * has read.
+ */
 static void
-answer_waiters(Payment *payment, const DpAnswer *answer)
+answer_waiters(Payment *payment, DpAnswer *answer)
 {
+	if (payment->account.account != NULL)
+		strlcpy(answer->account, payment->account.account, sizeof(answer->account));
 	for (int i = 0; i < payment->nwaiters; i++)
 		dp_mailbox_reply(&payment->waiters[i], answer);
 	payment->nwaiters = 0;
@@ -250,9 +256,10 @@ dp_payment_join(const DpAsk *ask, const DpWaiter *waiter)
 					   "Use a new ref_id for each bill.");
 	else if (payment->step == STEP_ASIDE)
 	{
-		DpAnswer	answer = {.kind = DP_ANSWER_ROW};
+		DpAnswer	row = {.kind = DP_ANSWER_ROW};
 
-		dp_mailbox_reply(waiter, &answer);
+		add_waiter(payment, waiter);
+		answer_waiters(payment, &row);
 	}
 	else
 		add_waiter(payment, waiter);

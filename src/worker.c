@@ -386,7 +386,7 @@ report_activity(void)
 	shown = count;
 	if (count == 0)
 	{
-		pgstat_report_activity(STATE_IDLE, NULL);
+		pgstat_report_activity(STATE_IDLE, "digipay: waiting for calls");
 		pgstat_report_stat(true);
 		return;
 	}
