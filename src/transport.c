@@ -256,9 +256,13 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	event.events = ((what & CURL_POLL_IN) ? EPOLLIN : 0) |
 		((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
 	event.data.fd = fd;
-	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) != 0 &&
-		epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+	if (known != NULL)
+		return epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -1;
+	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0 &&
+		epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) != 0)
 		return -1;
+	/* any mark does: libcurl hands it back until it removes the socket */
+	curl_multi_assign(multi, fd, &epoll_fd);
 	return 0;
 }
 
