@@ -3,6 +3,7 @@ EXTVERSION  = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" digipay.contro
 MODULE_big  = digipay
 OBJS        = \
 	src/amount.o \
+	src/answer.o \
 	src/api.o \
 	src/charset.o \
 	src/client.o \
@@ -18,12 +19,14 @@ OBJS        = \
 	src/objects.o \
 	src/option.o \
 	src/payment.o \
+	src/place.o \
 	src/problem.o \
 	src/reply.o \
 	src/request.o \
 	src/situation.o \
 	src/srf.o \
 	src/state.o \
+	src/statement.o \
 	src/transport.o \
 	src/transport_url.o \
 	src/worker.o

@@ -16,12 +16,6 @@ typedef enum DpIntent
 	DP_INTENT_REFUSED			/* with a problem */
 } DpIntent;
 
-extern void dp_journal_configure(void);
-extern bool dp_journal_begin(void);
-extern void dp_journal_commit(void);
-extern void dp_journal_abort(void);
-extern void dp_journal_hold(bool hold);
-
 extern pg_uuid_t dp_journal_origin(void);
 extern int	dp_journal_recover(void);
 extern DpIntent dp_journal_intend(const DpAsk *ask, const DpAccount *account,

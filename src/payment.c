@@ -27,28 +27,24 @@
 #include "access/xact.h"
 #include "compat.h"
 #include "lib/ilist.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "answer.h"
 #include "credential.h"
 #include "guc.h"
 #include "journal.h"
 #include "payment.h"
+#include "place.h"
 #include "problem.h"
 #include "reply.h"
 #include "request.h"
 #include "state.h"
+#include "statement.h"
 #include "transport.h"
 
 /* How long an outcome that could not be written is left alone. */
 #define ASIDE_MS		1000
-
-/*
- * lock_timeout of a turn that begins anew, in milliseconds: the first try has
- * waited for the usual time, and there may be many locked rows.
- */
-#define CAREFUL_LOCK_TIMEOUT "10"
 
 typedef enum Step
 {
@@ -58,14 +54,6 @@ typedef enum Step
 	STEP_ASIDE,					/* back, but the outcome could not be written */
 	STEP_ANSWERED
 } Step;
-
-/* A server that something is in flight to, or was. */
-typedef struct Server
-{
-	Oid			server;			/* hash key */
-	int			in_flight;		/* places taken */
-	int			max_in_flight;	/* 1 until its options have been read */
-} Server;
 
 typedef struct Payment
 {
@@ -90,8 +78,6 @@ typedef struct Payment
 
 static MemoryContext payments_context = NULL;
 static dlist_head payments = DLIST_STATIC_INIT(payments);
-static HTAB *servers = NULL;
-static int	in_flight = 0;		/* places taken, of all servers */
 static int	nadmitted = 0;
 static int	nback = 0;
 static int	naside = 0;
@@ -106,29 +92,9 @@ static int	npayments = 0;
 void
 dp_payment_init(void)
 {
-	HASHCTL		control = {0};
-
 	payments_context = AllocSetContextCreate(TopMemoryContext, "digipay payments",
 											 ALLOCSET_DEFAULT_SIZES);
-	control.keysize = sizeof(Oid);
-	control.entrysize = sizeof(Server);
-	control.hcxt = payments_context;
-	servers = hash_create("digipay servers", 16, &control,
-						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-static Server *
-get_server(Oid oid)
-{
-	bool		found;
-	Server	   *server = hash_search(servers, &oid, HASH_ENTER, &found);
-
-	if (!found)
-	{
-		server->in_flight = 0;
-		server->max_in_flight = 1;
-	}
-	return server;
+	dp_place_init();
 }
 
 /* Count a step's change, where it is counted. */
@@ -146,8 +112,7 @@ give_back_place(Payment *payment)
 {
 	if (payment->has_place)
 	{
-		get_server(payment->ask.server)->in_flight--;
-		in_flight--;
+		dp_place_give_back(payment->ask.server);
 		payment->has_place = false;
 	}
 }
@@ -266,16 +231,6 @@ dp_payment_join(const DpAsk *ask, const DpWaiter *waiter)
 	return true;
 }
 
-/* Is there a free place for one more request to that server? */
-bool
-dp_payment_has_place(Oid oid)
-{
-	Server	   *server = get_server(oid);
-
-	return in_flight < dp_guc_max_connections &&
-		server->in_flight < server->max_in_flight;
-}
-
 /* Take a new request into our hands; the next turn goes on with it. */
 void
 dp_payment_admit(const DpAsk *ask, const DpWaiter *waiter)
@@ -291,8 +246,7 @@ dp_payment_admit(const DpAsk *ask, const DpWaiter *waiter)
 	payment->waiters = MemoryContextAlloc(context, payment->room * sizeof(DpWaiter));
 	add_waiter(payment, waiter);
 	payment->has_place = true;
-	get_server(ask->server)->in_flight++;
-	in_flight++;
+	dp_place_take(ask->server);
 	npayments++;
 	dlist_push_tail(&payments, &payment->node);
 	set_step(payment, STEP_ADMITTED);
@@ -320,7 +274,7 @@ prepare(Payment *payment)
 	good = dp_account_load(payment->ask.server, true, &payment->account, problem);
 	if (good)
 	{
-		get_server(payment->ask.server)->max_in_flight = payment->account.max_in_flight;
+		dp_place_limit(payment->ask.server, payment->account.max_in_flight);
 		good = dp_request_build(&payment->ask, &payment->account, &payment->request, problem);
 	}
 	dp_account_wipe(&payment->account);
@@ -333,7 +287,7 @@ prepare(Payment *payment)
 		case DP_PAY:
 			payment->intent = dp_journal_intend(&payment->ask, &payment->account, problem);
 			if (payment->intent == DP_INTENT_MADE)
-				dp_journal_hold(true);
+				dp_transaction_hold_journal(true);
 			break;
 		case DP_INQUIRE:
 			if (dp_journal_may_inquire(&payment->ask, &payment->account, problem))
@@ -447,77 +401,24 @@ dp_payment_collect(void)
 	}
 }
 
-/* Word digipay_health's answer. */
-static void
-answer_probe(Payment *payment)
-{
-	DpProbe    *probe = &payment->answer.probe;
-	const DpResponse *response = &payment->response;
-	const DpReply *reply = &payment->reply;
-	const char *words = !response->complete ? response->error :
-		reply->message != NULL ? reply->message : reply->reason;
-
-	payment->answer.kind = DP_ANSWER_PROBE;
-	probe->stage = response->stage;
-	probe->complete = response->complete;
-	probe->trusted = reply->trusted;
-	probe->tls = response->tls;
-	probe->http_status = response->http_status;
-	strlcpy(probe->address, response->address, sizeof(probe->address));
-	strlcpy(probe->rc, reply->rc != NULL ? reply->rc : "", sizeof(probe->rc));
-	/* of the provider's words, only what every encoding has */
-	strlcpy(probe->message, words != NULL ? words : "", sizeof(probe->message));
-	for (char *p = probe->message; *p; p++)
-	{
-		if (*p < ' ' || *p > '~')
-			*p = '?';
-	}
-}
-
-/* Word the answer to an inquiry that brought nothing. */
-static void
-answer_no_inquiry(Payment *payment)
-{
-	payment->answer.kind = DP_ANSWER_PROBLEM;
-	dp_problem_set(&payment->answer.problem, DP_ERRCODE_NO_ANSWER,
-				   psprintf("the inquiry \"%s\" had no trustworthy answer", payment->ask.ref_id));
-	dp_problem_detail(&payment->answer.problem, "The reason: %s.",
-					  payment->response.complete ? payment->reply.reason : payment->response.error);
-	dp_problem_hint(&payment->answer.problem,
-					"Call digipay_inquire again, with the same ref_id; digipay_health() shows what is wrong if it stays so.");
-}
-
 /* Write one outcome, in the turn's transaction, and word the answer. */
 static void
 record(Payment *payment)
 {
-	const DpResponse *response = &payment->response;
-
-	memset(&payment->answer, 0, sizeof(DpAnswer));
-	payment->answer.kind = DP_ANSWER_ROW;
 	switch (payment->ask.command)
 	{
 		case DP_PAY:
-			dp_journal_outcome(&payment->ask, &payment->account, response, &payment->reply);
-			if (response->departed)
-				break;
-			payment->answer.kind = DP_ANSWER_PROBLEM;
-			dp_problem_set(&payment->answer.problem, DP_ERRCODE_NOT_SENT,
-						   psprintf("payment \"%s\" was not sent: the provider could not be reached",
-									payment->ask.ref_id));
-			dp_problem_detail(&payment->answer.problem, "The reason: %s.", response->error);
-			dp_problem_hint(&payment->answer.problem,
-							"Nothing has been paid; call digipay_pay again with the same ref_id once digipay_health() is content.");
+			dp_journal_outcome(&payment->ask, &payment->account,
+							   &payment->response, &payment->reply);
 			break;
 		case DP_INQUIRE:
-			dp_journal_inquiry(&payment->ask, &payment->account, response, &payment->reply);
-			if (!response->complete || !payment->reply.trusted)
-				answer_no_inquiry(payment);
+			dp_journal_inquiry(&payment->ask, &payment->account,
+							   &payment->response, &payment->reply);
 			break;
 		case DP_PROBE:
-			answer_probe(payment);
 			break;
 	}
+	dp_answer_word(&payment->ask, &payment->response, &payment->reply, &payment->answer);
 }
 
 /* ----------
@@ -578,7 +479,7 @@ try_turn(Payment *volatile *culprit)
 {
 	dlist_iter	iter;
 
-	if (!dp_journal_begin())
+	if (!dp_transaction_begin())
 		return false;
 	dlist_foreach(iter, &payments)
 	{
@@ -591,7 +492,7 @@ try_turn(Payment *volatile *culprit)
 			prepare(payment);
 	}
 	*culprit = NULL;
-	dp_journal_commit();
+	dp_transaction_commit();
 	return true;
 }
 
@@ -652,15 +553,15 @@ save_bytes(Payment *payment)
 	payment->was_aside = true;
 	PG_TRY();
 	{
-		if (dp_journal_begin())
+		if (dp_transaction_begin())
 		{
 			dp_journal_unrecorded(&payment->ask, &payment->account, &payment->response);
-			dp_journal_commit();
+			dp_transaction_commit();
 		}
 	}
 	PG_CATCH();
 	{
-		dp_journal_abort();
+		dp_transaction_abort();
 		MemoryContextSwitchTo(old);
 		FlushErrorState();
 	}
@@ -697,12 +598,12 @@ handle_error(Payment *culprit, int *failures)
 	MemoryContextSwitchTo(payments_context);
 	error = CopyErrorData();
 	FlushErrorState();
-	dp_journal_abort();
+	dp_transaction_abort();
 	MemoryContextSwitchTo(payments_context);
 
 	(*failures)++;
 	log_trouble(error, culprit);
-	SetConfigOption("lock_timeout", CAREFUL_LOCK_TIMEOUT, PGC_SUSET, PGC_S_SESSION);
+	dp_transaction_be_patient(false);
 	/* whole tables may be locked: do not try each payment for itself */
 	if (culprit == NULL || *failures > 10)
 	{
@@ -763,13 +664,13 @@ dp_payment_turn(void)
 	}
 	MemoryContextSwitchTo(old);
 	if (failures > 0)
-		SetConfigOption("lock_timeout", "200", PGC_SUSET, PGC_S_SESSION);
+		dp_transaction_be_patient(true);
 	if (!installed)
 		return DP_TURN_UNINSTALLED;
 	if (written)
 		go_on();
 	if (npayments == 0)
-		dp_journal_hold(false);
+		dp_transaction_hold_journal(false);
 	return failures > 0 && !written && !again ? DP_TURN_TROUBLE : DP_TURN_DONE;
 }
 
@@ -799,13 +700,6 @@ dp_payment_timeout(void)
 	}
 	now = GetCurrentTimestamp();
 	return first <= now ? 0 : (long) ((first - now + 999) / 1000);
-}
-
-/* Requests whose answer is not in yet. */
-int
-dp_payment_in_flight(void)
-{
-	return in_flight;
 }
 
 /* Requests that we have in our hands, in whatever step. */

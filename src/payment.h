@@ -19,13 +19,11 @@ typedef enum DpTurn
 extern void dp_payment_init(void);
 extern bool dp_payment_is_known(const DpAsk *ask);
 extern bool dp_payment_join(const DpAsk *ask, const DpWaiter *waiter);
-extern bool dp_payment_has_place(Oid server);
 extern void dp_payment_admit(const DpAsk *ask, const DpWaiter *waiter);
 extern DpTurn dp_payment_turn(void);
 extern void dp_payment_collect(void);
 extern bool dp_payment_turn_is_due(void);
 extern long dp_payment_timeout(void);
-extern int	dp_payment_in_flight(void);
 extern int	dp_payment_count(void);
 extern void dp_payment_give_up(const char *why);
 

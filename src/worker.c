@@ -36,7 +36,9 @@
 #include "mailbox.h"
 #include "objects.h"
 #include "payment.h"
+#include "place.h"
 #include "problem.h"
+#include "statement.h"
 #include "transport.h"
 #include "worker.h"
 
@@ -101,11 +103,11 @@ open_journal(void)
 {
 	int			lost;
 
-	if (!dp_journal_begin())
+	if (!dp_transaction_begin())
 		proc_exit(0);
 	(void) dp_journal_origin();
 	lost = dp_journal_recover();
-	dp_journal_commit();
+	dp_transaction_commit();
 	if (lost > 0)
 		ereport(LOG,
 				(errmsg_plural("digipay: %d payment was on its way when the last worker ended; its state is now unknown",
@@ -139,7 +141,7 @@ start(Datum arg)
 	wait_event_idle = dp_wait_event("DigipayWorkerIdle");
 	wait_event_reply = dp_wait_event("DigipayWorkerReply");
 
-	dp_journal_configure();
+	dp_transaction_configure();
 	StartTransactionCommand();
 	become_the_worker();
 	CommitTransactionCommand();
@@ -215,7 +217,7 @@ serve(int slot)
 
 	if (!dp_mailbox_peek(slot, &ask, &waiter))
 		return true;
-	if (backoff_until == 0 && !dp_payment_has_place(ask.server) &&
+	if (backoff_until == 0 && !dp_place_is_free(ask.server) &&
 		!dp_payment_is_known(&ask))
 		return false;
 	if (!dp_mailbox_take(&waiter))
@@ -299,9 +301,9 @@ begin_to_stop(void)
 static void
 stop_if_done(void)
 {
-	if (dp_payment_in_flight() > 0 && GetCurrentTimestamp() < stop_by)
+	if (dp_places_taken() > 0 && GetCurrentTimestamp() < stop_by)
 		return;
-	if (dp_payment_in_flight() > 0)
+	if (dp_places_taken() > 0)
 		dp_payment_give_up("the server was stopped while the answer was awaited");
 	(void) dp_payment_turn();
 	proc_exit(0);
@@ -378,7 +380,7 @@ static void
 report_activity(void)
 {
 	static int	shown = -1;
-	int			count = dp_payment_in_flight();
+	int			count = dp_places_taken();
 	char		text[64];
 
 	if (count == shown)
@@ -401,7 +403,7 @@ sleep_until_needed(void)
 	WaitEvent	event;
 
 	if (WaitEventSetWait(wait_set, sleep_time(), &event, 1,
-						 dp_payment_in_flight() > 0 ? wait_event_reply : wait_event_idle) > 0 &&
+						 dp_places_taken() > 0 ? wait_event_reply : wait_event_idle) > 0 &&
 		(event.events & WL_LATCH_SET))
 		ResetLatch(MyLatch);
 }

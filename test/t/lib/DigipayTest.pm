@@ -90,6 +90,25 @@ sub configure_node
 	return;
 }
 
+# Kills the server's main process and waits until the rest of it is gone too,
+# so that it can be started again at once.
+sub crash
+{
+	my ($node) = @_;
+	my $pid = $node->{_pid};
+	my @others;
+
+	# its children end when they notice
+	for my $file (glob '/proc/[0-9]*/stat')
+	{
+		open my $fh, '<', $file or next;
+		push @others, $1 if (<$fh> // '') =~ /^(\d+) \(.*\) \w $pid /;
+	}
+	$node->kill9;
+	wait_until(sub { !grep { kill(0, $_) } $pid, @others }, 60);
+	return;
+}
+
 # What a newcomer does: the extension, the server, the PUBLIC mapping.
 # Options:
 #	db => 'postgres'		the database
@@ -118,8 +137,12 @@ sub create_account
 	$options{allow_private_address} //= 'true';
 	$options{ca_file} //= $provider->ca_file if $https;
 
+	# log_statement: the key would be in the server's log, where a test may
+	# look for what digipay itself lets slip
 	$node->safe_psql($db,
-		"CREATE EXTENSION IF NOT EXISTS digipay;\n"
+		"SET log_statement = 'none';\n"
+		  . "SET client_min_messages = warning;\n"
+		  . "CREATE EXTENSION IF NOT EXISTS digipay;\n"
 		  . "CREATE SERVER \"$server\" FOREIGN DATA WRAPPER digipay OPTIONS ("
 		  . option_list(%options) . ");\n"
 		  . "CREATE USER MAPPING FOR PUBLIC SERVER \"$server\" OPTIONS ("

@@ -1,0 +1,84 @@
+/*-------------------------------------------------------------------------
+ *
+ * answer.c
+ *	  What a session is told when its request has come back.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "answer.h"
+#include "problem.h"
+
+/* Word digipay_health's answer. */
+static void
+word_probe(const DpResponse *response, const DpReply *reply, DpAnswer *answer)
+{
+	DpProbe    *probe = &answer->probe;
+	const char *words = !response->complete ? response->error :
+		reply->message != NULL ? reply->message : reply->reason;
+
+	answer->kind = DP_ANSWER_PROBE;
+	probe->stage = response->stage;
+	probe->complete = response->complete;
+	probe->trusted = reply->trusted;
+	probe->tls = response->tls;
+	probe->http_status = response->http_status;
+	strlcpy(probe->address, response->address, sizeof(probe->address));
+	strlcpy(probe->rc, reply->rc != NULL ? reply->rc : "", sizeof(probe->rc));
+	/* of the provider's words, only what every encoding has */
+	strlcpy(probe->message, words != NULL ? words : "", sizeof(probe->message));
+	for (char *p = probe->message; *p; p++)
+	{
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	}
+}
+
+/* Word the answer to a payment that could not leave. */
+static void
+word_not_sent(const DpAsk *ask, const DpResponse *response, DpProblem *problem)
+{
+	dp_problem_set(problem, DP_ERRCODE_NOT_SENT,
+				   psprintf("payment \"%s\" was not sent: the provider could not be reached",
+							ask->ref_id));
+	dp_problem_detail(problem, "The reason: %s.", response->error);
+	dp_problem_hint(problem,
+					"Nothing has been paid; call digipay_pay again with the same ref_id once digipay_health() is content.");
+}
+
+/* Word the answer to an inquiry that brought nothing. */
+static void
+word_no_inquiry(const DpAsk *ask, const DpResponse *response, const DpReply *reply,
+				DpProblem *problem)
+{
+	dp_problem_set(problem, DP_ERRCODE_NO_ANSWER,
+				   psprintf("the inquiry \"%s\" had no trustworthy answer", ask->ref_id));
+	dp_problem_detail(problem, "The reason: %s.",
+					  response->complete ? reply->reason : response->error);
+	dp_problem_hint(problem,
+					"Call digipay_inquire again, with the same ref_id; digipay_health() shows what is wrong if it stays so.");
+}
+
+/*
+ * Word the answer: look at the row, or what there is instead of one.
+ */
+void
+dp_answer_word(const DpAsk *ask, const DpResponse *response, const DpReply *reply,
+			   DpAnswer *answer)
+{
+	memset(answer, 0, sizeof(*answer));
+	answer->kind = DP_ANSWER_ROW;
+	if (ask->command == DP_PROBE)
+		word_probe(response, reply, answer);
+	else if (ask->command == DP_PAY && !response->departed)
+	{
+		answer->kind = DP_ANSWER_PROBLEM;
+		word_not_sent(ask, response, &answer->problem);
+	}
+	else if (ask->command == DP_INQUIRE && (!response->complete || !reply->trusted))
+	{
+		answer->kind = DP_ANSWER_PROBLEM;
+		word_no_inquiry(ask, response, reply, &answer->problem);
+	}
+}

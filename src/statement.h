@@ -1,0 +1,55 @@
+/*
+ * statement.h
+ *	  The SQL on our tables, and the transactions around it, for the worker.
+ */
+#ifndef DIGIPAY_STATEMENT_H
+#define DIGIPAY_STATEMENT_H
+
+#include "utils/timestamp.h"
+
+/* The statements; what their parameters are is with their text. */
+typedef enum DpStatementId
+{
+	DP_SQL_INTEND,
+	DP_SQL_CLAIM,
+	DP_SQL_FIND_PAYMENT,
+	DP_SQL_FIND_FOREIGN_PAYMENT,
+	DP_SQL_FIND_INQUIRY,
+	DP_SQL_RECORD_OUTCOME,
+	DP_SQL_RECORD_INQUIRY,
+	DP_SQL_RECORD_EVENT,
+	DP_SQL_RECOVER,
+	DP_SQL_GET_ORIGIN,
+	DP_SQL_MAKE_ORIGIN,
+	DP_SQL_COUNT
+} DpStatementId;
+
+#define DP_MAX_PARAMS	24
+
+/* Parameters of a statement, filled one after the other; start with {0}. */
+typedef struct DpParams
+{
+	Datum		values[DP_MAX_PARAMS];
+	char		nulls[DP_MAX_PARAMS];
+	int			count;
+} DpParams;
+
+extern void dp_transaction_configure(void);
+extern void dp_transaction_be_patient(bool patient);
+extern bool dp_transaction_begin(void);
+extern void dp_transaction_commit(void);
+extern void dp_transaction_abort(void);
+extern void dp_transaction_hold_journal(bool hold);
+
+extern void dp_param_null(DpParams *params);
+extern void dp_param(DpParams *params, Datum value);
+extern void dp_param_text(DpParams *params, const char *text);
+extern void dp_param_name(DpParams *params, const char *name);
+extern void dp_param_positive(DpParams *params, int value);
+
+extern uint64 dp_run(DpStatementId id, DpParams *params);
+extern Datum dp_result(int column, bool *isnull);
+extern char *dp_result_text(int column);
+extern bool dp_result_bool(int column);
+
+#endif							/* DIGIPAY_STATEMENT_H */
