@@ -22,6 +22,18 @@ int			dp_guc_max_connections = 256;
 int			dp_guc_idle_timeout = 300;
 int			dp_guc_max_response_size = 4096;
 int			dp_guc_shutdown_grace = 5000;
+static bool take_over_on_promotion = false;
+
+/* Without the fence there is nothing that could be taken over. */
+static bool
+check_take_over(bool *value, void **extra, GucSource source)
+{
+	if (!*value)
+		return true;
+	GUC_check_errcode(ERRCODE_FEATURE_NOT_SUPPORTED);
+	GUC_check_errmsg("digipay.take_over_on_promotion is not supported yet");
+	return false;
+}
 
 /*
  * Define the settings.  Two are fixed at server start; PostgreSQL lets these be
@@ -78,6 +90,15 @@ dp_guc_init(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("digipay.take_over_on_promotion",
+							 "Takes over the queue by itself when a standby is promoted.",
+							 NULL,
+							 &take_over_on_promotion,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 check_take_over, NULL, NULL);
 
 	DefineCustomStringVariable("digipay.databases",
 							   "Sets the databases whose worker starts with the server.",

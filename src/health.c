@@ -204,7 +204,7 @@ look_at_connection(ReturnSetInfo *list, const DpAccount *account, const DpProbe 
 static void
 look_at_answer(ReturnSetInfo *list, const DpProbe *probe)
 {
-	const char *hint = NULL;
+	const char *advice = NULL;
 
 	if (!probe->complete || !probe->trusted)
 	{
@@ -214,13 +214,12 @@ look_at_answer(ReturnSetInfo *list, const DpProbe *probe)
 		return;
 	}
 	line(list, "provider", true, psprintf("answers, HTTP status %d", probe->http_status), NULL);
-	if (strcmp(probe->rc, "41") == 0)
-		hint = "Check user name and key: ALTER USER MAPPING FOR PUBLIC ... OPTIONS (SET api_key '...').";
-	else if (strcmp(probe->rc, "45") == 0)
-		hint = "Let the provider enter this server's address in its list.";
-	else if (dp_is_configuration_refusal(probe->rc) && strcmp(probe->rc, "43") != 0)
-		hint = "Check user name and key, and ask the provider what it refuses.";
-	line(list, "signature", hint == NULL, psprintf("rc %s: %s", probe->rc, probe->message), hint);
+	/* that it does not sell PLN, or that the deposit is empty, is no refusal of us */
+	if (strcmp(probe->rc, "43") != 0 && strcmp(probe->rc, "44") != 0)
+		advice = dp_refusal_advice(probe->rc);
+	line(list, "signature", advice == NULL, psprintf("rc %s: %s", probe->rc, probe->message),
+		 advice == NULL ? NULL :
+		 psprintf("%c%s.", pg_toupper((unsigned char) advice[0]), advice + 1));
 }
 
 /* Ask the provider a question that moves no money. */

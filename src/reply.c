@@ -365,7 +365,7 @@ echoed(const char *asked, const char *echo, bool may_miss)
 static const char *
 check_echo(const DpAsk *ask, const DpReply *reply)
 {
-	bool		may_miss = dp_is_configuration_refusal(reply->rc) &&
+	bool		may_miss = dp_refusal_advice(reply->rc) != NULL &&
 		dp_status_word(reply->status) == DP_STATUS_GAGAL;
 
 	if (!echoed(ask->ref_id, reply->ref_id, may_miss))
@@ -385,8 +385,8 @@ conclude(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 	{
 		reply->trusted = dp_conclude_pay(reply->rc, reply->status, response->http_status,
 										 &reply->state, &reply->reason);
-		if (reply->state == DP_REJECTED && dp_is_configuration_refusal(reply->rc))
-			reply->reason = "check user name and key, and that the provider knows this server's address";
+		if (reply->state == DP_REJECTED)
+			reply->reason = dp_refusal_advice(reply->rc);
 	}
 	else
 		reply->trusted = dp_conclude_inquiry(reply->rc, reply->status,

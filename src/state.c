@@ -190,14 +190,25 @@ dp_response_code_at(int i)
 }
 
 /*
- * Is this one of the codes 40 to 45, with which the provider refuses a request
- * before it looks at what it asks for?  Such a reply may lack the ref_id.
+ * What to do about one of the codes 40 to 45, with which the provider refuses a
+ * request before it looks at what it asks for; NULL for other codes.  Such a
+ * reply may lack the ref_id.
  */
-bool
-dp_is_configuration_refusal(const char *rc)
+const char *
+dp_refusal_advice(const char *rc)
 {
-	return rc != NULL && strlen(rc) == 2 && rc[0] == '4' &&
-		rc[1] >= '0' && rc[1] <= '5';
+	static const char *const advice[] = {
+		"check the endpoint: the provider does not understand the request",
+		"check user name and key",
+		"check user name and key",
+		"check the product code",
+		"top up the deposit",
+		"let the provider enter this server's address in its list",
+	};
+
+	if (rc == NULL || strlen(rc) != 2 || rc[0] != '4' || rc[1] < '0' || rc[1] > '5')
+		return NULL;
+	return advice[rc[1] - '0'];
 }
 
 /*

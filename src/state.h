@@ -48,7 +48,7 @@ extern DpStatusWord dp_status_word(const char *status);
 extern const char *dp_status_word_name(DpStatusWord word);
 extern const DpResponseCode *dp_response_code(const char *rc);
 extern const DpResponseCode *dp_response_code_at(int i);
-extern bool dp_is_configuration_refusal(const char *rc);
+extern const char *dp_refusal_advice(const char *rc);
 extern bool dp_conclude_pay(const char *rc, const char *status, int http_status,
 							DpState *state, const char **reason);
 extern bool dp_conclude_inquiry(const char *rc, const char *status, int http_status,

@@ -305,6 +305,9 @@ dp_transport_init(void)
 	sigset_t	saved;
 	bool		good;
 
+	/* whoever started the server may have wanted his own sessions' keys logged */
+	unsetenv("SSLKEYLOGFILE");
+
 	block_signals(&saved);
 	good = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 	if (good)
