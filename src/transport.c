@@ -525,6 +525,22 @@ stage_reached(DpTransfer *transfer, CURLcode result)
 
 	if (transfer->response.departed)
 		return DP_STAGE_SECURED;
+	switch (result)
+	{
+			/* libcurl counts as connected only what TLS has agreed to */
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_INVALIDCERTSTATUS:
+			return DP_STAGE_CONNECTED;
+		case CURLE_COULDNT_RESOLVE_HOST:
+			return DP_STAGE_NOTHING;
+		default:
+			break;
+	}
 	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
 	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
 	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &secured);
@@ -532,7 +548,7 @@ stage_reached(DpTransfer *transfer, CURLcode result)
 		return DP_STAGE_SECURED;
 	if (connected > 0)
 		return DP_STAGE_CONNECTED;
-	if (resolved > 0 && result != CURLE_COULDNT_RESOLVE_HOST)
+	if (resolved > 0)
 		return DP_STAGE_RESOLVED;
 	return DP_STAGE_NOTHING;
 }
