@@ -43,8 +43,13 @@
 #include "statement.h"
 #include "transport.h"
 
-/* How long an outcome that could not be written is left alone. */
-#define ASIDE_MS		1000
+/*
+ * How long an outcome that could not be written is left alone: a locked row for
+ * the shorter time; where nothing can be written at all, twice as long each
+ * time, up to the longer one.
+ */
+#define ASIDE_MIN_MS	1000
+#define ASIDE_MAX_MS	60000
 
 typedef enum Step
 {
@@ -82,6 +87,7 @@ static int	nadmitted = 0;
 static int	nback = 0;
 static int	naside = 0;
 static int	npayments = 0;
+static int	trouble_ms = 0;		/* the pause after the last turn that failed */
 
 /* ----------
  * Admission
@@ -428,7 +434,7 @@ record(Payment *payment)
 
 /* Leave an outcome for later; whoever waits gets the row as it stands. */
 static void
-put_aside(Payment *payment)
+put_aside(Payment *payment, int pause_ms)
 {
 	DpAnswer	row = {.kind = DP_ANSWER_ROW};
 
@@ -446,7 +452,7 @@ put_aside(Payment *payment)
 	}
 	give_back_place(payment);
 	set_step(payment, STEP_ASIDE);
-	payment->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASIDE_MS);
+	payment->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 	answer_waiters(payment, &row);
 }
 
@@ -531,6 +537,7 @@ turn_failed(const ErrorData *error)
 {
 	dlist_mutable_iter iter;
 
+	trouble_ms = Min(Max(trouble_ms * 2, ASIDE_MIN_MS), ASIDE_MAX_MS);
 	dlist_foreach_modify(iter, &payments)
 	{
 		Payment    *payment = dlist_container(Payment, node, iter.cur);
@@ -538,7 +545,7 @@ turn_failed(const ErrorData *error)
 		if (payment->step == STEP_ADMITTED)
 			refuse(payment, error);
 		else if (payment->step == STEP_BACK)
-			put_aside(payment);
+			put_aside(payment, trouble_ms);
 	}
 }
 
@@ -615,7 +622,7 @@ handle_error(Payment *culprit, int *failures)
 	else
 	{
 		save_bytes(culprit);
-		put_aside(culprit);
+		put_aside(culprit, ASIDE_MIN_MS);
 	}
 	FreeErrorData(error);
 	return again;
@@ -668,7 +675,10 @@ dp_payment_turn(void)
 	if (!installed)
 		return DP_TURN_UNINSTALLED;
 	if (written)
+	{
+		trouble_ms = 0;
 		go_on();
+	}
 	if (npayments == 0)
 		dp_transaction_hold_journal(false);
 	return failures > 0 && !written && !again ? DP_TURN_TROUBLE : DP_TURN_DONE;
@@ -702,6 +712,16 @@ dp_payment_timeout(void)
 	return first <= now ? 0 : (long) ((first - now + 999) / 1000);
 }
 
+/*
+ * Milliseconds for which nothing new should be taken on, since the last turn
+ * could write nothing at all; 0 when all is well.
+ */
+int
+dp_payment_trouble(void)
+{
+	return trouble_ms;
+}
+
 /* Requests that we have in our hands, in whatever step. */
 int
 dp_payment_count(void)
@@ -710,8 +730,8 @@ dp_payment_count(void)
 }
 
 /*
- * The worker has to end: whatever is on its way has no answer.  The next turn
- * writes that.
+ * The worker has to end: whatever is on its way has no answer, and what was put
+ * aside has its last chance.  The next turn writes both.
  */
 void
 dp_payment_give_up(const char *why)
@@ -722,6 +742,7 @@ dp_payment_give_up(const char *why)
 	{
 		Payment    *payment = dlist_container(Payment, node, iter.cur);
 
+		payment->due = 0;
 		if (payment->step != STEP_OUT)
 			continue;
 		payment->response.departed = true;

@@ -24,6 +24,7 @@ extern DpTurn dp_payment_turn(void);
 extern void dp_payment_collect(void);
 extern bool dp_payment_turn_is_due(void);
 extern long dp_payment_timeout(void);
+extern int	dp_payment_trouble(void);
 extern int	dp_payment_count(void);
 extern void dp_payment_give_up(const char *why);
 

@@ -45,10 +45,6 @@
 /* How often an idle worker looks whether it should go. */
 #define IDLE_LOOK_MS	1000
 
-/* After an error that let nothing be written: first and longest pause. */
-#define BACKOFF_MIN_MS	1000
-#define BACKOFF_MAX_MS	60000
-
 static bool preloaded = false;
 static WaitEventSet *wait_set = NULL;
 static uint32 wait_event_idle;
@@ -63,7 +59,6 @@ static bool stopping = false;
 static TimestampTz stop_by = 0;
 static TimestampTz idle_since = 0;
 static TimestampTz backoff_until = 0;
-static int	backoff_ms = 0;
 
 /* ----------
  * Start
@@ -303,8 +298,7 @@ stop_if_done(void)
 {
 	if (dp_places_taken() > 0 && GetCurrentTimestamp() < stop_by)
 		return;
-	if (dp_places_taken() > 0)
-		dp_payment_give_up("the server was stopped while the answer was awaited");
+	dp_payment_give_up("the server was stopped while the answer was awaited");
 	(void) dp_payment_turn();
 	proc_exit(0);
 }
@@ -343,12 +337,11 @@ turn(void)
 	switch (dp_payment_turn())
 	{
 		case DP_TURN_DONE:
-			backoff_ms = 0;
 			backoff_until = 0;
 			break;
 		case DP_TURN_TROUBLE:
-			backoff_ms = Min(Max(backoff_ms * 2, BACKOFF_MIN_MS), BACKOFF_MAX_MS);
-			backoff_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_ms);
+			backoff_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														dp_payment_trouble());
 			break;
 		case DP_TURN_UNINSTALLED:
 			proc_exit(0);
