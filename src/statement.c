@@ -37,13 +37,15 @@ typedef struct Statement
 } Statement;
 
 /*
- * DP_SQL_INTEND and DP_SQL_CLAIM hold the payment against the ref_id's inquiry in the same
- * statement: it must have been for the same bill, and where there is a highest
- * price, it must have said no more than that.
+ * DP_SQL_INTEND and DP_SQL_CLAIM hold the payment against the ref_id's inquiry
+ * in the same statement: it must have been for the same bill, and where there
+ * is a highest price, it must have said no more than that.
  */
 #define INQUIRY_AGREES \
-	"(q.ref_id IS NULL OR (q.code = $2 AND q.customer_no = $3 AND q.testing = $4))" \
-	" AND ($8::numeric IS NULL OR (q.rc = '00' AND q.price <= $8::numeric))"
+	"NOT EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5 AND q.ref_id = $1" \
+	" AND (q.code <> $2 OR q.customer_no <> $3 OR q.testing <> $4))" \
+	" AND ($8 IS NULL OR EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5" \
+	" AND q.ref_id = $1 AND q.rc = '00' AND q.price <= $8::numeric))"
 
 #define REPLY_COLUMNS \
 	"name, price, selling_price, admin, base_commission, balance," \
@@ -53,9 +55,8 @@ static Statement statements[DP_SQL_COUNT] = {
 	[DP_SQL_INTEND] = {
 		"INSERT INTO $S.digipay_payment (ref_id, state, code, customer_no, testing,"
 		" server, account, requested_by, max_price, origin, requested_at, sent_at, next_check_at)"
-		" SELECT $1, 'sending', $2, $3, $4, $5, $6, $7, $8::numeric, $9,"
+		" SELECT $1, 'sending'::$S.digipay_state, $2, $3, $4, $5, $6, $7, $8::numeric, $9,"
 		" clock_timestamp(), clock_timestamp(), clock_timestamp() + $10 * interval '1 ms'"
-		" FROM (SELECT 1) AS one LEFT JOIN $S.digipay_inquiry q ON q.server = $5 AND q.ref_id = $1"
 		" WHERE " INQUIRY_AGREES
 		" ON CONFLICT DO NOTHING",
 		10,
@@ -66,7 +67,6 @@ static Statement statements[DP_SQL_COUNT] = {
 		" max_price = $8::numeric, origin = $9, error = NULL, final_at = NULL, replied_at = NULL,"
 		" sent_at = clock_timestamp(),"
 		" next_check_at = coalesce(p.next_check_at, clock_timestamp() + $10 * interval '1 ms')"
-		" FROM (SELECT 1) AS one LEFT JOIN $S.digipay_inquiry q ON q.server = $5 AND q.ref_id = $1"
 		" WHERE p.account = $6 AND p.ref_id = $1 AND p.state IN ('not_sent', 'queued')"
 		" AND p.code = $2 AND p.customer_no = $3 AND p.testing = $4"
 		" AND " INQUIRY_AGREES,

@@ -44,12 +44,9 @@ get_part(CURLU *handle, CURLUPart part, char *dest, size_t size)
 	return found;
 }
 
-/*
- * Read an address.  False when it is not an http or https URL with a host, or
- * has characters that do not belong in one.
- */
-bool
-dp_url_read(const char *text, DpUrl *url)
+/* Read an address by libcurl's parser; see dp_url_read. */
+static bool
+parse(const char *text, DpUrl *url)
 {
 	CURLU	   *handle;
 	char		scheme[8];
@@ -80,5 +77,32 @@ dp_url_read(const char *text, DpUrl *url)
 		url->loopback = host_is_loopback(url->host);
 	}
 	curl_url_cleanup(handle);
+	return good;
+}
+
+/*
+ * Read an address.  False when it is not an http or https URL with a host, or
+ * has characters that do not belong in one.
+ *
+ * The last one is remembered: each payment asks several times for the same.
+ */
+bool
+dp_url_read(const char *text, DpUrl *url)
+{
+	static char last_text[256];
+	static DpUrl last_url;
+	bool		good;
+
+	if (last_text[0] != '\0' && strcmp(text, last_text) == 0)
+	{
+		*url = last_url;
+		return true;
+	}
+	good = parse(text, url);
+	if (good && strlen(text) < sizeof(last_text))
+	{
+		strlcpy(last_text, text, sizeof(last_text));
+		last_url = *url;
+	}
 	return good;
 }

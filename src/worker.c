@@ -281,6 +281,8 @@ end_if_idle_for_long(void)
 		proc_exit(0);
 	if (is_unwanted())
 		proc_exit(0);
+	/* what we have written since, autovacuum must hear of */
+	pgstat_report_stat(true);
 }
 
 /* Asked to end: take nothing new, and wait for what is on its way. */
@@ -382,7 +384,7 @@ report_activity(void)
 	if (count == 0)
 	{
 		pgstat_report_activity(STATE_IDLE, "digipay: waiting for calls");
-		pgstat_report_stat(true);
+		pgstat_report_stat(false);
 		return;
 	}
 	snprintf(text, sizeof(text), "digipay: %d in flight", count);
