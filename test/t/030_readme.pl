@@ -1,0 +1,287 @@
+# README.md keeps its word: every statement that it shows is run, in order, in
+# one session of a fresh server beside the provider's double, and what it shows
+# as a result is compared with the real one.  And everything that there is in
+# the code is in it.
+#
+# How README.md marks its blocks:
+#
+#	```sql		is run; the ```text block directly behind it, if there is one, is
+#				what psql answers
+#	<!-- error: PY002 -->	before a block: its last statement fails so
+#	<!-- last -->	before a block: it is run when all others have been
+#
+# When a result has changed, the log directory has a README.md with what psql
+# answers now.
+
+use strict;
+use warnings;
+
+use DigipayTest;
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $HOST = 'nobutopup.api.digiswitch.id';
+my $readme = slurp_file('README.md');
+
+# ---------------------------------------------------------------- the blocks
+
+# { sql, line, error, last, result, result_at } in the order of the file
+sub blocks
+{
+	my @lines = split /\n/, $_[0], -1;
+	my (@blocks, %mark, $fence);
+
+	for my $i (0 .. $#lines)
+	{
+		my $line = $lines[$i];
+		if ($fence)
+		{
+			if ($line =~ /^\s*```$/)
+			{
+				$fence->{to} = $i;
+				$fence = undef;
+			}
+			else
+			{
+				$line =~ s/^$fence->{indent}//;
+				$fence->{text} .= "$line\n";
+			}
+		}
+		elsif ($line =~ /^<!-- (error|last)(?:: (\w+))? -->$/)
+		{
+			$mark{$1} = $2 // 1;
+		}
+		elsif ($line =~ /^(\s*)```(\w*)$/)
+		{
+			$fence = { indent => $1, text => '', from => $i, line => $i + 1 };
+			if ($2 eq 'sql')
+			{
+				push @blocks, { sql => $fence, %mark };
+			}
+			elsif ($2 eq 'text' && $blocks[-1] && !$blocks[-1]{closed})
+			{
+				$blocks[-1]{result} = $fence;
+			}
+			%mark = ();
+		}
+		elsif ($line =~ /\S/ && @blocks)
+		{
+			# a result stands directly behind its statements
+			$blocks[-1]{closed} = 1;
+		}
+	}
+	return @blocks;
+}
+
+# What a statement becomes where the double stands in for the provider.
+sub for_the_double
+{
+	my ($sql, %options) = @_;
+	my $options = DigipayTest::option_list(%options);
+	$sql =~ s{endpoint 'https://\Q$HOST\E/v1/user/api/transaction'}{$options}g;
+	return $sql;
+}
+
+# What may differ from one run to the next, and blanks and rules, whose length
+# depends on it.
+sub masked
+{
+	my ($text) = @_;
+	for ($text)
+	{
+		s/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d/<time>/g;
+		s/\d{4}-\d\d-\d\d/<date>/g;
+		s/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/<uuid>/g;
+		s/\bprocess \d+/process <pid>/g;
+		s/\b\d+\.\d+\.\d+\.\d+\b/<address>/g;
+		s/-{2,}/--/g;
+		s/[ \t]+/ /g;
+		s/ $//mg;
+	}
+	return $text;
+}
+
+# ------------------------------------------------------------------ the scene
+
+my $secrets = PostgreSQL::Test::Utils::tempdir();
+my $key = 'dev-7d2c9e41';
+my $node = DigipayTest::new_node('readme', 'digipay.secret_dir' => $secrets);
+my $provider =
+  DigipayTest::start_provider(https => 1, username => 'toko-ayu', api_key => $key);
+
+append_to_file("$secrets/toko-ayu.key", "$key\n");
+chmod 0600, "$secrets/toko-ayu.key" or die "chmod: $!";
+
+my @blocks = blocks($readme);
+cmp_ok(scalar @blocks, '>=', 20, 'README.md has statements');
+my @in_order = ((grep { !$_->{last} } @blocks), grep { $_->{last} } @blocks);
+
+# One session for all, as a reader has it.  A line behind each block ends its
+# answer and tells how its last statement ended.
+my $script = "SET TimeZone = 'Asia/Jakarta';\n";
+for my $block (@in_order)
+{
+	$script .= for_the_double(
+		$block->{sql}{text},
+		endpoint => 'https://localhost:' . $provider->https_port . $DigipayTest::PATH,
+		ca_file => $provider->ca_file,
+		allow_private_address => 'true') . "\\echo :SQLSTATE <<end>>\n";
+}
+my $output = '';
+{
+	local %ENV = $node->_get_env();
+	IPC::Run::run(
+		[ $node->installed_command('psql'), '-X', '-q', '-d', $node->connstr('postgres') ],
+		'<', \$script, '>&', \$output,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+}
+
+# the double's address as the provider's
+$output =~ s/\blocalhost(?::\d+)?\b/$HOST/g;
+my @answers = split /(?<=<<end>>\n)/, $output;
+is(scalar @answers, scalar @blocks, 'each block was answered') or diag($output);
+
+# ---------------------------------------------------------------- the answers
+
+my $changed = 0;
+for my $i (0 .. $#in_order)
+{
+	my ($block, $answer) = ($in_order[$i], $answers[$i] // '');
+	my $name = "line $block->{sql}{line}";
+	my $sqlstate = $answer =~ s/^(\w{5}) <<end>>\n\z//m ? $1 : 'none';
+	my $errors = () = $answer =~ /^(?:ERROR|FATAL|PANIC):/mg;
+
+	is("$sqlstate, $errors", $block->{error} ? "$block->{error}, 1" : '00000, 0',
+		"$name: " . ($block->{error} ? 'the last statement fails as it should' : 'no error'))
+	  or diag($answer);
+	$answer =~ s/[ \t]+$//mg;
+	$answer =~ s/\n+\z/\n/;
+	if ($block->{result})
+	{
+		$block->{answer} = $answer;
+		is(masked($answer), masked($block->{result}{text}), "$name: the result is the one shown")
+		  or $changed = 1;
+	}
+	elsif (!$block->{error})
+	{
+		unlike($answer, qr/^(?:WARNING|NOTICE):/m, "$name: no warning that is not shown");
+	}
+}
+if ($changed)
+{
+	my @lines = split /\n/, $readme, -1;
+	for my $block (reverse grep { defined $_->{answer} } @blocks)
+	{
+		my $shown = $block->{result};
+		splice @lines, $shown->{from} + 1, $shown->{to} - $shown->{from} - 1,
+		  map { "$shown->{indent}$_" } split /\n/, $block->{answer};
+	}
+	my $file = "$PostgreSQL::Test::Utils::log_path/README.md";
+	unlink $file;
+	append_to_file($file, join("\n", @lines));
+	diag("$file has the results as they are now");
+}
+
+# PostgreSQL logged every statement, but not the one with the key.
+my $log = slurp_file($node->logfile);
+like($log, qr/statement: CREATE SERVER digipay/, 'the server logs statements');
+unlike($log, qr/\Q$key\E/, 'the key is not in the log');
+
+# The provider booked what the journal calls succeeded, once each.
+my $refs = $provider->books->{refs};
+my @paid = map { $_->{ref_id} } DigipayTest::rows($node,
+	q{SELECT ref_id FROM digipay_payment WHERE state = 'succeeded' ORDER BY ref_id});
+cmp_ok(scalar @paid, '>', 5, 'bills were paid');
+is_deeply([ grep { $refs->{$_}{booked} != 1 } @paid ], [], 'each was booked once');
+
+# ------------------------------------------------------- everything is in it
+
+# Each of these words stands in README.md as code.
+sub all_mentioned
+{
+	my ($what, @words) = @_;
+	my @missing = grep { $readme !~ /`(?:[^`\n]*[^`\w\n.])?\Q$_\E(?:[^`\w\n][^`\n]*)?`/ } @words;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	cmp_ok(scalar @words, '>', 2, "there are $what");
+	is_deeply(\@missing, [], "README.md mentions all $what");
+	return;
+}
+
+# The first column of a query.
+sub column
+{
+	my ($query) = @_;
+	return split /\n/, $node->safe_psql('postgres', "LOAD 'digipay'; $query");
+}
+
+my $member = q{JOIN pg_depend d ON d.objid = o.oid AND d.deptype = 'e'
+	JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'digipay'};
+all_mentioned('functions', column("SELECT proname FROM pg_proc o $member
+	AND d.classid = 'pg_proc'::regclass"));
+all_mentioned('tables, views and composite types',
+	column("SELECT relname FROM pg_class o JOIN pg_type t ON t.oid = o.reltype
+	JOIN pg_depend d ON d.deptype = 'e' AND d.objid IN (o.oid, t.oid)
+	JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'digipay'"));
+all_mentioned('columns', column("SELECT DISTINCT attname FROM pg_attribute
+	JOIN pg_class ON pg_class.oid = attrelid
+	WHERE relname LIKE 'digipay%' AND relkind IN ('r', 'v', 'c') AND attnum > 0 AND attname <> 'desc'"));
+all_mentioned('states', column('SELECT unnest(enum_range(NULL::digipay_state))'));
+all_mentioned('settings', column("SELECT name FROM pg_settings WHERE name LIKE 'digipay.%'"));
+
+# the wrapper tells its options itself
+for my $place (
+	[ 'server', q{CREATE SERVER nothing FOREIGN DATA WRAPPER digipay OPTIONS (nonsense '')} ],
+	[ 'mapping', q{CREATE USER MAPPING FOR postgres SERVER digipay OPTIONS (nonsense '')} ])
+{
+	my $hint = DigipayTest::error_of($node, $place->[1] =~ s/postgres/CURRENT_USER/r)->{hint};
+	$hint =~ s/^Valid options in this context are: (.*)\.$/$1/ or die "not understood: $hint";
+	all_mentioned("options of a $place->[0]", split /, /, $hint);
+}
+
+# SQLSTATEs: our own class, and those of errcodes.h that the code names
+my %sqlstate;
+{
+	my $header = slurp_file($node->config_data('--includedir-server') . '/utils/errcodes.h');
+	while ($header =~ /^#define (ERRCODE_\w+) MAKE_SQLSTATE\('(.)','(.)','(.)','(.)','(.)'\)/mg)
+	{
+		$sqlstate{$1} = "$2$3$4$5$6";
+	}
+}
+my %used;
+my $source = '';
+for my $file (glob 'src/*.c src/*.h')
+{
+	my $text = slurp_file($file);
+	$source .= $text;
+	$used{"$1$2$3$4$5"} = 1
+	  while $text =~ /MAKE_SQLSTATE\('(.)', '(.)', '(.)', '(.)', '(.)'\)/g;
+	# what raises, not what only logs or compares
+	while ($text =~ /(?:ereport\(ERROR,\s*\(errcode\(|dp_problem_set\([^;,]*,\s*)(ERRCODE_\w+)/g)
+	{
+		$used{ $sqlstate{$1} // die "unknown: $1" } = 1;
+	}
+}
+all_mentioned('SQLSTATEs', sort keys %used);
+
+# And what the troubleshooting tables quote is what the code says: the words
+# of each message between the parts that vary.
+my ($trouble) = $readme =~ /^## Troubleshooting\n(.*?)^## /ms;
+my @messages = $trouble =~ /^\| ((?!message|---)[^|]+) \|/mg;
+cmp_ok(scalar @messages, '>', 30, 'there are messages to look up');
+(my $literals = $source) =~ s/"\s*\n\s*"//g;
+$literals =~ s/\\"/"/g;
+my @stale;
+for my $message (@messages)
+{
+	next if $message =~ /^(?:permission denied for function|unrecognized configuration)/;	# PostgreSQL's
+	# an argument's name stands before what is wrong with it
+	(my $text = $message) =~ s/^(?:ref_id|year|amount|max_price) (?=must)//;
+	push @stale, $message
+	  if grep { $_ ne '' && index($literals, $_) < 0 } split /…/, $text;
+}
+is_deeply(\@stale, [], 'the messages under Troubleshooting are those of the code');
+
+$node->stop;
+$provider->stop;
+done_testing();
