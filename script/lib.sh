@@ -275,6 +275,9 @@ extension_settings()
 
 # ----------------------------------------------------------------- servers
 
+# What a server finds in its environment besides: NAME=VALUE words.
+server_environment=
+
 # Start a server in directory $1 with the extension installed under $2 and
 # further settings from standard input, and make it libpq's default.
 start_server()
@@ -290,7 +293,9 @@ start_server()
 		cat
 	} | as_server_user tee -a "$1/data/postgresql.conf" >/dev/null
 	servers="$1/data $servers"
-	as_server_user "$bindir/pg_ctl" -D "$1/data" -w -t 60 -l "$1/log" start >/dev/null ||
+	# shellcheck disable=SC2086	# words
+	as_server_user env $server_environment "$bindir/pg_ctl" \
+		-D "$1/data" -w -t 60 -l "$1/log" start >/dev/null ||
 		{ tail -40 "$1/log" >&2; return 1; }
 	export PGHOST="$1" PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 }

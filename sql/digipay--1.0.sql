@@ -53,6 +53,17 @@ CREATE TYPE digipay_detail_row AS (
 );
 COMMENT ON TYPE digipay_detail_row IS
 'one period of a bill; what has no column, or did not fit it, is in extra';
+COMMENT ON COLUMN digipay_detail_row.no IS 'number of the period in the bill, from 1';
+COMMENT ON COLUMN digipay_detail_row.periode IS 'the period, in the words of the provider';
+COMMENT ON COLUMN digipay_detail_row.nilai_tagihan IS 'amount of the bill';
+COMMENT ON COLUMN digipay_detail_row.admin IS 'admin fee';
+COMMENT ON COLUMN digipay_detail_row.denda IS 'fine';
+COMMENT ON COLUMN digipay_detail_row.biaya_lain IS 'other costs';
+COMMENT ON COLUMN digipay_detail_row.meter_awal IS 'meter reading at the start, leading zeros kept';
+COMMENT ON COLUMN digipay_detail_row.meter_akhir IS 'meter reading at the end, leading zeros kept';
+COMMENT ON COLUMN digipay_detail_row.no_ref IS 'reference number';
+COMMENT ON COLUMN digipay_detail_row.usage IS 'what was used';
+COMMENT ON COLUMN digipay_detail_row.extra IS 'keys without a column, and values that did not fit theirs; NULL: none';
 
 --
 -- The journal.  Its row type is what the payment functions return.
@@ -103,6 +114,8 @@ CREATE TABLE digipay_payment (
 -- the worker's one index: what is not final, by when something is due
 CREATE INDEX digipay_payment_next_check_at_idx
 	ON digipay_payment (next_check_at) WHERE next_check_at IS NOT NULL;
+COMMENT ON INDEX digipay_payment_next_check_at_idx IS
+'what is not final, by when something is due; for the worker';
 
 COMMENT ON TABLE digipay_payment IS
 'the journal: one row for each payment, on disk before the payment leaves';
@@ -211,7 +224,9 @@ CREATE TABLE digipay_event (
 	note text,
 	body bytea
 );
+COMMENT ON SEQUENCE digipay_event_id_seq IS 'numbers the events in the order of writing';
 CREATE INDEX digipay_event_ref_id_idx ON digipay_event (ref_id, server);
+COMMENT ON INDEX digipay_event_ref_id_idx IS 'the events of one payment or inquiry';
 COMMENT ON TABLE digipay_event IS
 'what went wrong or out of the ordinary, with the bytes of every reply that was not trusted or could not be stored';
 COMMENT ON COLUMN digipay_event.id IS 'order of writing';

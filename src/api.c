@@ -99,7 +99,8 @@ take_amount(FunctionCallInfo fcinfo, int argno, const char *name, char *dest)
 														   PG_GETARG_DATUM(argno)));
 
 	if (text[0] == '-' || !dp_amount_is_numeric(text, false))
-		bad_argument(name, "must be an amount of zero or more", "Give it in rupiah.");
+		bad_argument(name, "must be an amount of zero or more, of at most 100 digits",
+					 "Give it in rupiah.");
 	strlcpy(dest, text, DP_AMOUNT_MAX + 1);
 }
 

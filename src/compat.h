@@ -66,7 +66,7 @@
 	makeJsonLexContextCstringLen(NULL, json, len, PG_UTF8, true)
 #else
 #define dp_json_lexer(json, len) \
-	makeJsonLexContextCstringLen(unconstify(char *, json), len, PG_UTF8, true)
+	makeJsonLexContextCstringLen(json, len, PG_UTF8, true)
 #endif
 
 /* 18 counts index searches for EXPLAIN */

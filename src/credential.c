@@ -152,7 +152,7 @@ read_open_key_file(int fd, const char *name, DpProblem *problem)
 	ssize_t		len;
 	char	   *key = NULL;
 
-	dp_problem_set(problem, ERRCODE_CONFIG_FILE_ERROR, "could not read the key");
+	dp_problem_set(problem, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "could not read the key");
 	dp_problem_hint(problem, "See the option api_key_file in README.md.");
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
 		dp_problem_detail(problem, "\"%s\" is not a regular file.", name);
@@ -187,7 +187,7 @@ read_key_file(const char *name, DpProblem *problem)
 
 	if (dp_guc_secret_dir == NULL || dp_guc_secret_dir[0] == '\0')
 	{
-		dp_problem_set(problem, ERRCODE_CONFIG_FILE_ERROR, "could not read the key");
+		dp_problem_set(problem, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "could not read the key");
 		dp_problem_detail(problem, "The server has api_key_file, but digipay.secret_dir is not set.");
 		dp_problem_hint(problem, "Set digipay.secret_dir in postgresql.conf and restart.");
 		return NULL;
@@ -198,7 +198,7 @@ read_key_file(const char *name, DpProblem *problem)
 	{
 		int			saved_errno = errno;
 
-		dp_problem_set(problem, ERRCODE_CONFIG_FILE_ERROR, "could not read the key");
+		dp_problem_set(problem, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "could not read the key");
 		dp_problem_detail(problem, "\"%s\" in digipay.secret_dir could not be opened: %s.",
 						  name, strerror(saved_errno));
 		dp_problem_hint(problem, "See the option api_key_file in README.md.");

@@ -10,7 +10,12 @@
 
 #include <signal.h>
 
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
 #include "pgstat.h"
@@ -19,6 +24,8 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
@@ -199,6 +206,48 @@ dp_launch_at_server_start(void)
 	RegisterBackgroundWorker(&worker);
 }
 
+/*
+ * The oid of a database that can be connected to.  By a scan, since this
+ * process is connected to none and so has no catalog caches.
+ */
+static Oid
+find_database(const char *name)
+{
+	Relation	databases = table_open(DatabaseRelationId, AccessShareLock);
+	TableScanDesc scan = table_beginscan_catalog(databases, 0, NULL);
+	HeapTuple	tuple;
+	Oid			found = InvalidOid;
+
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (form->datallowconn && strcmp(NameStr(form->datname), name) == 0)
+			found = form->oid;
+	}
+	table_endscan(scan);
+	table_close(databases, AccessShareLock);
+	return found;
+}
+
+/* Start the worker of one database, or log why not. */
+static void
+start_listed(const char *name)
+{
+	Oid			database = find_database(name);
+	BackgroundWorkerHandle *handle;
+
+	if (!OidIsValid(database))
+		ereport(LOG,
+				(errcode(ERRCODE_UNDEFINED_DATABASE),
+				 errmsg("database \"%s\" of digipay.databases does not exist", name)));
+	else if (!register_worker(database, name, true, &handle))
+		ereport(LOG,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start the digipay worker of database \"%s\"", name),
+				 errhint("Increase max_worker_processes.")));
+}
+
 /* Entry point of the launcher. */
 void
 digipay_launcher_main(Datum arg)
@@ -210,6 +259,7 @@ digipay_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
 	if (!SplitIdentifierString(pstrdup(dp_guc_databases), ',', &names))
 		ereport(LOG,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -217,21 +267,7 @@ digipay_launcher_main(Datum arg)
 	else
 	{
 		foreach(cell, names)
-		{
-			const char *name = lfirst(cell);
-			Oid			database = get_database_oid(name, true);
-			BackgroundWorkerHandle *handle;
-
-			if (!OidIsValid(database))
-				ereport(LOG,
-						(errcode(ERRCODE_UNDEFINED_DATABASE),
-						 errmsg("database \"%s\" of digipay.databases does not exist", name)));
-			else if (!register_worker(database, name, true, &handle))
-				ereport(LOG,
-						(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-						 errmsg("could not start the digipay worker of database \"%s\"", name),
-						 errhint("Increase max_worker_processes.")));
-		}
+			start_listed(lfirst(cell));
 	}
 	CommitTransactionCommand();
 	proc_exit(0);

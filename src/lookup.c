@@ -166,6 +166,9 @@ dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found)
  * seen, cancelled and found by the deadlock detector.  The worker must not wait
  * for a transaction that may be waiting for the worker.
  *
+ * Keeps its lock on the journal until the end of our transaction, so that
+ * nobody can drop the row's table before we have read the outcome from it.
+ *
  * Raises 55000 if the transaction is our own.
  */
 bool
@@ -192,7 +195,7 @@ dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found)
 		{
 			if (slot != NULL)
 				take_row(slot, ask, found);
-			table_close(table, AccessShareLock);
+			table_close(table, NoLock);
 			return slot != NULL;
 		}
 		if (slot != NULL)

@@ -134,7 +134,7 @@ static const char *
 check_key(const char *value)
 {
 	return dp_key_is_acceptable(value) ? NULL :
-		"it must be printable ASCII without blanks";
+		"it must be 1 to 1000 characters of printable ASCII without blanks";
 }
 
 /*
@@ -183,6 +183,14 @@ valid_options(Oid catalog)
 	return names.data;
 }
 
+/* A whole number as people write it: digits, without a leading zero. */
+static bool
+is_whole_number(const char *value)
+{
+	return value[0] >= '1' && value[0] <= '9' &&
+		strspn(value, "0123456789") == strlen(value);
+}
+
 /* What an option's value is, when it is not what the table asks for. */
 static const char *
 check_value(const Option *option, const char *value)
@@ -195,7 +203,7 @@ check_value(const Option *option, const char *value)
 		case OPTION_BOOL:
 			return parse_bool(value, &flag) ? NULL : "it must be true or false";
 		case OPTION_INT:
-			if (parse_int(value, &number, 0, NULL) &&
+			if (is_whole_number(value) && parse_int(value, &number, 0, NULL) &&
 				number >= option->min && number <= option->max)
 				return NULL;
 			return psprintf("it must be a whole number from %d to %d",
@@ -256,7 +264,7 @@ digipay_validator(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied to set option \"%s\"", option->name),
-					 errhint("Only a superuser may set it, or change another option of a server that has it.")));
+					 errhint("Only a superuser may set it, or change other options of a server that keeps it.")));
 		if (strcmp(option->name, "endpoint") == 0)
 			has_endpoint = true;
 	}

@@ -672,6 +672,8 @@ dp_payment_turn(void)
 	MemoryContextSwitchTo(old);
 	if (failures > 0)
 		dp_transaction_be_patient(true);
+	if (npayments > 0 && installed)
+		dp_transaction_hold_journal(true);
 	if (!installed)
 		return DP_TURN_UNINSTALLED;
 	if (written)

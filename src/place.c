@@ -25,6 +25,7 @@ typedef struct Places
 
 static HTAB *servers = NULL;
 static int	taken_in_all = 0;
+static bool has_news = false;	/* a place may have become free */
 
 /* Get ready, once in the worker's life. */
 void
@@ -75,13 +76,28 @@ dp_place_give_back(Oid server)
 {
 	get_places(server)->taken--;
 	taken_in_all--;
+	has_news = true;
 }
 
 /* What the server's option max_in_flight says now. */
 void
 dp_place_limit(Oid server, int max_in_flight)
 {
-	get_places(server)->limit = max_in_flight;
+	Places	   *places = get_places(server);
+
+	if (places->limit != max_in_flight)
+		has_news = true;
+	places->limit = max_in_flight;
+}
+
+/* May a place have become free since this was asked last? */
+bool
+dp_places_news(void)
+{
+	bool		news = has_news;
+
+	has_news = false;
+	return news;
 }
 
 /* Requests in flight, to all servers. */

@@ -88,7 +88,8 @@ typedef struct Reading
 	const char *value_start;	/* of data, or of a FIELD_JSON */
 	const char *data_start;
 	Keys		keys[DEPTH_MAX + 1];
-	const char *original;
+	char	   *text;			/* the reply, escapes beyond ASCII resolved */
+	size_t		len;
 	char	   *tamed;			/* copy for cJSON: long numbers shortened */
 	StringInfoData note;		/* what did not fit */
 } Reading;
@@ -123,6 +124,75 @@ depth_is_sane(const char *text, size_t len)
 			depth--;
 	}
 	return true;
+}
+
+/* The value of four hex digits, -1 if they are not. */
+static int
+hex4(const char *p, const char *end)
+{
+	int			value = 0;
+
+	if (end - p < 4)
+		return -1;
+	for (int i = 0; i < 4; i++)
+	{
+		unsigned char c = p[i];
+
+		if (!isxdigit(c))
+			return -1;
+		value = value * 16 + (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+	}
+	return value;
+}
+
+/*
+ * A copy of the text in which escapes beyond ASCII (\uXXXX, and pairs of them)
+ * are characters; terminated.  The parsers would turn them into the database's
+ * encoding, and raise an error where that cannot be.  NULL if an escape is half
+ * a pair.  Escapes of ASCII, \u0000 among them, are left to the parsers.
+ */
+static char *
+without_unicode_escapes(const char *text, size_t *len)
+{
+	char	   *copy = palloc(*len + 1);
+	char	   *to = copy;
+	const char *end = text + *len;
+
+	while (text < end)
+	{
+		int			code;
+
+		if (text[0] != '\\' || text + 1 == end)
+		{
+			*to++ = *text++;
+			continue;
+		}
+		code = text[1] == 'u' ? hex4(text + 2, end) : -1;
+		if (code < 0x80)
+		{
+			*to++ = *text++;	/* the backslash and what it escapes */
+			*to++ = *text++;
+			continue;
+		}
+		text += 6;
+		if (code >= 0xDC00 && code <= 0xDFFF)
+			return NULL;
+		if (code >= 0xD800 && code <= 0xDBFF)
+		{
+			int			low = end - text >= 6 && text[0] == '\\' && text[1] == 'u' ?
+				hex4(text + 2, end) : -1;
+
+			if (low < 0xDC00 || low > 0xDFFF)
+				return NULL;
+			code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+			text += 6;
+		}
+		unicode_to_utf8((pg_wchar) code, (unsigned char *) to);
+		to += pg_utf_mblen((unsigned char *) to);
+	}
+	*to = '\0';
+	*len = to - copy;
+	return copy;
 }
 
 static int
@@ -278,7 +348,7 @@ on_scalar(void *state, char *token, JsonTokenType type)
 	if (type == JSON_TOKEN_NUMBER && strlen(token) > CJSON_NUMBER_MAX)
 	{
 		/* by now the lexer stands behind the token */
-		char	   *copy = reading->tamed + (lex->prev_token_terminator - reading->original);
+		char	   *copy = reading->tamed + (lex->prev_token_terminator - reading->text);
 
 		memset(copy - strlen(token), ' ', strlen(token));
 		copy[-1] = '0';
@@ -314,10 +384,13 @@ read_strictly(Reading *reading, const char *text, size_t len)
 		return "the reply is not UTF-8 text";
 	if (!depth_is_sane(text, len))
 		return "the reply is nested too deeply";
-	reading->original = text;
-	reading->tamed = pnstrdup(text, len);
+	reading->len = len;
+	reading->text = without_unicode_escapes(text, &reading->len);
+	if (reading->text == NULL)
+		return "the reply is not JSON: half of a surrogate pair";
+	reading->tamed = pnstrdup(reading->text, reading->len);
 	initStringInfo(&reading->note);
-	reading->lex = dp_json_lexer(text, len);
+	reading->lex = dp_json_lexer(reading->text, reading->len);
 	if (pg_parse_json(reading->lex, &actions) != JSON_SUCCESS)
 		return "the reply is not JSON";
 	if (reading->duplicate)
@@ -417,7 +490,7 @@ dp_reply_read(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 		reply->reason = read_strictly(&reading, response->body, response->body_len);
 	if (reply->reason != NULL)
 		return;
-	if (!second_reader_agrees(reading.tamed, response->body_len, reply))
+	if (!second_reader_agrees(reading.tamed, reading.len, reply))
 		reply->reason = "the reply reads differently to different parsers";
 	else
 		reply->reason = check_echo(ask, reply);

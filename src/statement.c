@@ -19,7 +19,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
-#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -139,7 +139,7 @@ static Statement statements[DP_SQL_COUNT] = {
 };
 
 static Oid	prepared_for = InvalidOid;	/* the extension that the plans are for */
-static LockRelId held_relation;
+static Oid	journal = InvalidOid;	/* its table */
 static bool holding = false;
 
 /* ----------
@@ -234,6 +234,7 @@ dp_transaction_begin(void)
 		return false;
 	}
 	prepared_for = objects->extension;
+	journal = objects->payment;
 	SetUserIdAndSecContext(journal_owner(objects->payment),
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	SPI_connect();
@@ -251,32 +252,40 @@ dp_transaction_commit(void)
 	CommitTransactionCommand();
 }
 
-/* Abort; also from an error handler. */
+/*
+ * Abort; also from an error handler.  An abort releases the session's lock on
+ * the journal as well.
+ */
 void
 dp_transaction_abort(void)
 {
 	AbortCurrentTransaction();
+	holding = false;
 }
 
 /*
  * Hold the journal for the session while anything is in flight, so that DROP
- * EXTENSION waits.  Taking it must follow a write in the same transaction,
- * which has the same lock, so it is never waited for.
+ * EXTENSION waits; or let it go.  It is never waited for: right after a write
+ * in the same transaction it is ours anyway, and otherwise the next call tries
+ * again.
  */
 void
 dp_transaction_hold_journal(bool hold)
 {
+	static LOCKTAG tag;
+
 	if (hold == holding)
 		return;
 	if (hold)
 	{
-		held_relation.relId = dp_objects()->payment;
-		held_relation.dbId = MyDatabaseId;
-		LockRelationIdForSession(&held_relation, RowExclusiveLock);
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, journal);
+		holding = LockAcquire(&tag, RowExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 	}
 	else
-		UnlockRelationIdForSession(&held_relation, RowExclusiveLock);
-	holding = hold;
+	{
+		LockRelease(&tag, RowExclusiveLock, true);
+		holding = false;
+	}
 }
 
 /* ----------

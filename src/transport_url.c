@@ -29,6 +29,37 @@ host_is_loopback(const char *host)
 	return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
 }
 
+/* Is there such a part, however long? */
+static bool
+has_part(CURLU *handle, CURLUPart part)
+{
+	char	   *text = NULL;
+	bool		found = curl_url_get(handle, part, &text, 0) == CURLUE_OK;
+
+	curl_free(text);
+	return found;
+}
+
+/*
+ * libcurl guesses what a sloppy address may mean; we take only what is written
+ * as it should be: two slashes, then a host of non-empty labels.
+ */
+static bool
+is_written_properly(const char *text)
+{
+	const char *host = pg_strncasecmp(text, "https://", 8) == 0 ? text + 8 :
+		pg_strncasecmp(text, "http://", 7) == 0 ? text + 7 : NULL;
+
+	if (host == NULL || *host == '\0' || strchr("/?.:", *host) != NULL)
+		return false;
+	for (const char *p = text; *p; p++)
+	{
+		if (*p <= ' ' || *p > '~' || *p == '#' || *p == '\\')
+			return false;
+	}
+	return true;
+}
+
 /* Copy one part of the address; false when it is not there or too long. */
 static bool
 get_part(CURLU *handle, CURLUPart part, char *dest, size_t size)
@@ -50,32 +81,32 @@ parse(const char *text, DpUrl *url)
 {
 	CURLU	   *handle;
 	char		scheme[8];
-	char		dummy[256];
+	char		port[8] = "";
 	bool		good;
 
 	memset(url, 0, sizeof(*url));
-	for (const char *p = text; *p; p++)
-	{
-		if (*p <= ' ' || *p > '~' || *p == '#' || *p == '\\')
-			return false;
-	}
+	if (!is_written_properly(text))
+		return false;
 	handle = curl_url();
 	if (handle == NULL)
 		return false;
 	good = curl_url_set(handle, CURLUPART_URL, text, 0) == CURLUE_OK &&
 		get_part(handle, CURLUPART_SCHEME, scheme, sizeof(scheme)) &&
 		get_part(handle, CURLUPART_HOST, url->host, sizeof(url->host)) &&
-		url->host[0] != '\0';
-	if (good)
+		url->host[0] != '\0' && strstr(url->host, "..") == NULL;
+	(void) get_part(handle, CURLUPART_PORT, port, sizeof(port));
+	if (good && strcmp(port, "0") != 0)
 	{
 		url->tls = strcmp(scheme, "https") == 0;
 		good = url->tls || strcmp(scheme, "http") == 0;
-		url->credentials = get_part(handle, CURLUPART_USER, dummy, sizeof(dummy)) ||
-			get_part(handle, CURLUPART_PASSWORD, dummy, sizeof(dummy));
+		url->credentials = has_part(handle, CURLUPART_USER) ||
+			has_part(handle, CURLUPART_PASSWORD);
 		for (char *p = url->host; *p; p++)
 			*p = pg_ascii_tolower((unsigned char) *p);
 		url->loopback = host_is_loopback(url->host);
 	}
+	else
+		good = false;
 	curl_url_cleanup(handle);
 	return good;
 }

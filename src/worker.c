@@ -431,7 +431,8 @@ digipay_worker_main(Datum arg)
 		dp_payment_collect();
 		if (stopping)
 			stop_if_done();
-		if (dp_payment_turn_is_due())
+		/* whoever waits for a place that is free now shall not wait for an event */
+		if (dp_payment_turn_is_due() || (dp_places_news() && queue_length > 0))
 			continue;
 		if (dp_payment_count() > 0)
 			idle_since = 0;

@@ -97,8 +97,9 @@ for my $encoding (sort keys %encoding)
 		my $jsonb = defined $held;
 		my @wrong;
 
-		# PostgreSQL has no escapes beyond ASCII in a jsonb of an SQL_ASCII database
-		$jsonb = 0 if $encoding eq 'SQL_ASCII' && $how eq 'escaped' && $text ne 'ascii';
+		# PostgreSQL refuses escapes beyond ASCII in a jsonb of an SQL_ASCII
+		# database; whether we spare it them is our own affair
+		$jsonb = 0 if $encoding eq 'SQL_ASCII' && $how eq 'escaped' && $no_reply eq 't';
 
 		is("$state $price $rc $sn", 'succeeded 10000 00 42', "$encoding, $ref_id: succeeded, with its amount");
 		if ($place eq 'name')

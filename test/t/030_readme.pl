@@ -282,6 +282,11 @@ for my $message (@messages)
 }
 is_deeply(\@stale, [], 'the messages under Troubleshooting are those of the code');
 
+# The architecture's table has each source file.
+my $architecture = slurp_file('doc/architecture.md');
+is_deeply([ grep { $architecture !~ /`\Q$_\E`/ } glob 'src/*.c' ],
+	[], 'doc/architecture.md names each source file');
+
 $node->stop;
 $provider->stop;
 done_testing();

@@ -50,6 +50,8 @@ sub start
 		$SIG{TERM} = 'DEFAULT';
 		$SIG{PIPE} = 'IGNORE';
 		alarm 300;	# not even a killed test leaves it behind
+		# what the test holds open, a double's standard input for one, ends with it
+		POSIX::close($_) for grep { $_ != fileno($listener) } 3 .. 255;
 		while (my $socket = $listener->accept)
 		{
 			my $child = fork();

@@ -1,0 +1,106 @@
+--
+-- The functions: arguments, results, labels, and who may call them
+--
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SELECT * FROM no_plan();
+
+CREATE TEMPORARY TABLE contract (name name, arguments text, result text, volatility text,
+	strict boolean, parallel text, public boolean, at_once boolean);
+INSERT INTO contract VALUES
+-- what calls out or concerns the worker: not STRICT, so that a NULL is an error
+('digipay_pay', 'code text, customer_no text, ref_id text, testing boolean DEFAULT NULL::boolean, '
+	'server name DEFAULT NULL::name, max_price numeric DEFAULT NULL::numeric',
+	'digipay_payment', 'volatile', false, 'unsafe', false, true),
+('digipay_inquire', 'code text, customer_no text, ref_id text, '
+	'testing boolean DEFAULT NULL::boolean, server name DEFAULT NULL::name, '
+	'year integer DEFAULT NULL::integer, amount numeric DEFAULT NULL::numeric',
+	'digipay_inquiry', 'volatile', false, 'unsafe', false, true),
+('digipay_health', 'server name DEFAULT NULL::name',
+	'TABLE(item text, ok boolean, detail text, hint text)',
+	'volatile', false, 'unsafe', false, true),
+('digipay_worker_start', '', 'boolean', 'volatile', false, 'unsafe', false, true),
+('digipay_worker_stop', '', 'boolean', 'volatile', false, 'unsafe', false, true),
+-- what only reads its arguments
+('digipay_detail', 'payment digipay_payment', 'SETOF digipay_detail_row', 'immutable', true, 'safe',
+	true, true),
+('digipay_detail_json', '"desc" jsonb', 'SETOF digipay_detail_row', 'immutable', true, 'safe', true,
+	true),
+('digipay_response_codes', '', 'TABLE(rc text, meaning text, status text, created boolean, '
+	'on_pay text, on_status text, on_webhook text)',
+	'immutable', true, 'safe', true, true),
+-- what CREATE SERVER calls
+('digipay_validator', 'options text[], catalog oid', 'void', 'stable', true, 'safe', true, true);
+
+CREATE TEMPORARY VIEW delivered AS
+SELECT p.oid, p.proname AS name, pg_get_function_arguments(p.oid) AS arguments,
+	pg_get_function_result(p.oid) AS result,
+	CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable'
+		ELSE 'volatile' END AS volatility,
+	p.proisstrict AS strict,
+	CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted'
+		ELSE 'unsafe' END AS parallel,
+	has_function_privilege('public', p.oid, 'EXECUTE') AS public,
+	p.prosecdef, l.lanname, p.prokind, p.proleakproof
+FROM pg_depend AS d
+	JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+		AND d.deptype = 'e'
+	JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+	JOIN pg_language AS l ON p.prolang = l.oid
+WHERE e.extname = 'digipay';
+
+SELECT set_eq('SELECT name FROM delivered', 'SELECT name FROM contract',
+	'these functions and no others');
+SELECT is((SELECT count(*) FROM delivered WHERE name = c.name), 1::bigint,
+	c.name || ' is there once') FROM contract AS c;
+SELECT is(d.arguments, c.arguments, c.name || ': arguments')
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+SELECT is(d.result, c.result, c.name || ': result')
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+SELECT is(d.volatility, c.volatility, c.name || ': volatility')
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+SELECT is(d.strict, c.strict, c.name || ': ' || CASE WHEN c.strict THEN 'STRICT'
+	ELSE 'called on NULL' END)
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+SELECT is(d.parallel, c.parallel, c.name || ': parallel ' || c.parallel)
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+SELECT is(d.public, c.public, c.name || ': EXECUTE for ' || CASE WHEN c.public THEN 'everybody'
+	ELSE 'the owner only' END)
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+SELECT is(d.lanname, 'c'::name, c.name || ': in C')
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+SELECT is(d.prosecdef, false, c.name || ': not SECURITY DEFINER')
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+SELECT is(d.proleakproof, false, c.name || ': not LEAKPROOF')
+FROM contract AS c LEFT JOIN delivered AS d USING (name);
+-- an explicit grant to anybody but the owner
+SELECT is_empty('SELECT d.name, a.grantee::regrole
+	FROM delivered AS d JOIN pg_proc AS p USING (oid), aclexplode(p.proacl) AS a
+	WHERE a.grantee NOT IN (0, p.proowner)', 'no role has been given anything');
+
+-- what this version does not have does not pretend to be there
+SELECT hasnt_function(name) FROM unnest(
+	'{digipay_submit, digipay_wait, digipay_wait_all, digipay_status, digipay_retry,
+	digipay_cancel, digipay_settle, digipay_webhook, digipay_take_over}'::name[]) AS name;
+
+-- the wrapper
+SELECT is(fdwvalidator::regproc::text, 'digipay_validator', 'the wrapper has its validator')
+FROM pg_foreign_data_wrapper WHERE fdwname = 'digipay';
+SELECT is(fdwhandler, 0::oid, 'the wrapper has no handler: there are no foreign tables')
+FROM pg_foreign_data_wrapper WHERE fdwname = 'digipay';
+
+-- calls as the contract writes them: by place, and by name in any order
+PREPARE by_name AS SELECT * FROM digipay_pay(ref_id => '', max_price => 1, server => 'x',
+	testing => true,
+	customer_no => '1', code => 'pln');
+SELECT throws_ok('by_name', '22023', NULL, 'digipay_pay by name');
+SELECT throws_ok($$SELECT digipay_pay('pln', '1', '', true, 'x', 1)$$, '22023', NULL,
+	'digipay_pay by place');
+SELECT throws_ok($$SELECT digipay_inquire('pln', '1', '', true, 'x', 2024, 1000)$$, '22023', NULL,
+	'digipay_inquire by place');
+SELECT throws_ok($$SELECT digipay_inquire(code => 'pln', customer_no => '1', ref_id => '',
+	year => 2024, amount => 1000)$$,
+	'22023', NULL, 'digipay_inquire by name');
+
+SELECT * FROM finish();
+ROLLBACK;
