@@ -50,7 +50,7 @@ is_written_properly(const char *text)
 	const char *host = pg_strncasecmp(text, "https://", 8) == 0 ? text + 8 :
 		pg_strncasecmp(text, "http://", 7) == 0 ? text + 7 : NULL;
 
-	if (host == NULL || *host == '\0' || strchr("/?.:", *host) != NULL)
+	if (host == NULL || *host == '\0' || strchr("/?.", *host) != NULL)
 		return false;
 	for (const char *p = text; *p; p++)
 	{

@@ -55,15 +55,16 @@ FROM unnest(ARRAY[
 	E'https://provider.example/\n', E'https://provider.example/\r\nHost: x',
 	E'https://provider.example/\t',
 	'https://provider.example/#part', E'https://provider.example\\@evil.example/',
-	'https://provider.example:0x50/', 'https://provider.example:99999/'
+	'https://provider.example:0x50/', 'https://provider.example:99999/', 'https://provider.example:0/',
+	-- what libcurl would make sense of
+	'https:///pay', 'https:/provider.example/', 'https://..', 'https://provider..example/'
 	]) WITH ORDINALITY AS u (url, n);
 
 -- long ones; neither is shown
--- TODO: a user name of 256 characters and more is accepted
 SELECT pg_temp.attempt(format(
 	'CREATE SERVER regress_long FOREIGN DATA WRAPPER digipay OPTIONS (endpoint %L)',
 	'https://' || credentials || '@provider.example/'))
-FROM unnest(ARRAY[repeat('u', 255), ':' || repeat('s', 1000)]) AS credentials;
+FROM unnest(ARRAY[repeat('u', 255), repeat('u', 300), ':' || repeat('s', 1000)]) AS credentials;
 
 -- its length
 SELECT length(url) || ': ' || pg_temp.attempt(format(

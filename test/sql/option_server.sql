@@ -51,8 +51,7 @@ FROM (VALUES ('connect_timeout', '86400000', '86400001'),
 	('max_in_flight', '10000', '10001'),
 	('status_interval', '86400000', '86400001'),
 	('queue_ttl', '2147483647', '2147483648')) AS b (option, most, too_much),
-	unnest(ARRAY['1', most, '0', '-1', too_much, '', 'x', '10s']) AS value;
--- TODO: '1.4', '0.6', '1e3', '0x10' and '010' (taken as octal) are accepted
+	unnest(ARRAY['1', most, '0', '-1', too_much, '', 'x', '10s', '1.4', '0.6', '1e3', '0x10', '010', ' 7 ']) AS value;
 
 -- the dialect
 SELECT pg_temp.server_with('dialect', value)
