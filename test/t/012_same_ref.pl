@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use DigipayTest;
+use IO::Socket::INET;
 use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -86,13 +87,19 @@ sub insertion
 	  . ' FROM digipay_fence';
 }
 
-# Waits until a session waits for that.
+# Whether a session soon waits for that.
 sub wait_for_wait
 {
 	my ($query_like, $wait_event) = @_;
-	return DigipayTest::poll_until($node,
-		"SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '$query_like'"
-		  . " AND pid <> pg_backend_pid() AND wait_event_type = 'Lock' AND wait_event = '$wait_event'");
+	return eval {
+		DigipayTest::wait_until {
+			$node->safe_psql('postgres',
+				"SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '$query_like'"
+				  . " AND pid <> pg_backend_pid() AND wait_event_type = 'Lock' AND wait_event = '$wait_event'")
+			  eq 't';
+		} 10;
+		1;
+	};
 }
 
 # ------------------------------------------------------ thirty of one ref_id
@@ -131,6 +138,18 @@ is( $node->safe_psql('postgres',
 		"SELECT string_agg(account || ' ' || server, ', ' ORDER BY account) FROM digipay_payment WHERE ref_id = 'accounts'"),
 	'demo@127.0.0.1 digipay, other@127.0.0.1 other',
 	'and two rows in the journal');
+
+# a server that has become another account's: its old ref_ids are not free
+$node->safe_psql('postgres', q{ALTER USER MAPPING FOR PUBLIC SERVER second_name OPTIONS (SET username 'renamed')});
+$node->safe_psql('postgres', "SELECT digipay_pay($bill, 'renamed-1', server => 'second_name')");
+is(DigipayTest::payment($node, 'renamed-1')->{account},
+	'renamed@127.0.0.1', 'the account is that of the moment');
+$node->safe_psql('postgres', q{ALTER USER MAPPING FOR PUBLIC SERVER second_name OPTIONS (SET username 'demo')});
+DigipayTest::fails_with($node, "SELECT digipay_pay($bill, 'renamed-1', server => 'second_name')",
+	'PY002', 'a ref_id that the server has used under another account',
+	detail => qr/renamed\@127\.0\.0\.1/);
+is_deeply([ @{ $provider->books('renamed-1') }{qw(pay_requests booked)} ],
+	[ 1, 0 ], 'only the first was sent, which was refused');
 
 # --------------------------------------------------- many at the same time
 

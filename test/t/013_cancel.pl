@@ -101,8 +101,10 @@ for my $ref_id (map { "cancel-$_" } 1 .. $rounds)
 	$session->{stdin} .= noting($ref_id);
 	$session->{run}->pump_nb;
 	DigipayTest::wait_until { $provider->books($ref_id)->{pay_requests} };
+	# the time is taken before the signal
 	$canceller->query_safe(
-		"INSERT INTO cancelled SELECT '$ref_id', clock_timestamp() WHERE pg_cancel_backend($pid)");
+		"DO \$\$ DECLARE now timestamptz := clock_timestamp(); BEGIN PERFORM pg_cancel_backend($pid);"
+		  . " INSERT INTO cancelled VALUES ('$ref_id', now); END \$\$");
 	$session->query_safe('SELECT 1');
 }
 @rows = DigipayTest::rows($node,

@@ -183,6 +183,19 @@ for my $places (1, 8)
 	is($provider->books->{max_in_flight}, $places, "max_in_flight $places");
 	is(paid_once("places-$places-"), 12, 'all are paid');
 }
+
+# the same beside another server that does not answer for a while
+my $hung = DigipayTest::start_provider(username => 'hung', delay => 3000);
+DigipayTest::create_account($node, $hung, server => 'hung', username => 'hung');
+my $hanging = DigipayTest::async($node, "SELECT state FROM digipay_pay($bill, 'hanging', server => 'hung')");
+DigipayTest::wait_until { $hung->books('hanging')->{pay_requests} };
+$node->safe_psql('postgres', q{ALTER SERVER digipay OPTIONS (SET max_in_flight '1')});
+pays('beside-0');
+my $began = time;
+together('beside', 6, "SELECT digipay_pay($bill, 'beside-' || :client_id);");
+cmp_ok(time - $began, '<', 1.5, 'a server that hangs does not hold up those who wait for another one');
+ok(!defined $hung->books('hanging')->{answered_at}[0], 'which did hang all the time');
+is($hanging->out, 'succeeded', 'and answers in the end');
 $node->safe_psql('postgres', 'ALTER SERVER digipay OPTIONS (DROP max_in_flight)');
 
 # the setting for all servers together

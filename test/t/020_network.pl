@@ -9,7 +9,7 @@ use DigipayPeer;
 use DigipayTest;
 use IO::Select;
 use IO::Socket::INET;
-use PostgreSQL::Test::Utils;
+use JSON::PP ();
 use Socket qw(SOCK_STREAM PF_INET pack_sockaddr_in inet_aton);
 use Test::More;
 use Time::HiRes qw(time);
@@ -30,14 +30,14 @@ my $node;
 	$node = DigipayTest::new_node('network');
 }
 my $provider = DigipayTest::start_provider();
-DigipayTest::create_account($node, $provider);
+# a payment that goes astray shall not hold the test up
+DigipayTest::create_account($node, $provider, timeout => 10000);
 
-# servers under names of their own, so that none shares an account's ref_ids
+# A server beside the first one, to somewhere else.
 sub server
 {
 	my ($name, %options) = @_;
-	DigipayTest::create_account($node, $provider, server => $name, username => 'demo',
-		%options);
+	DigipayTest::create_account($node, $provider, server => $name, timeout => 10000, %options);
 	return;
 }
 
@@ -53,6 +53,14 @@ sub event
 	my ($ref_id) = @_;
 	return DigipayTest::rows($node,
 		"SELECT * FROM digipay_event WHERE ref_id = '$ref_id' ORDER BY id");
+}
+
+# libcurl's code in the first event of a payment
+sub curl_code
+{
+	my ($ref_id) = @_;
+	my ($event) = event($ref_id);
+	return $event ? $event->{curl_code} // 'null' : 'no event';
 }
 
 # Has somebody connected to this listener?
@@ -147,16 +155,16 @@ not_sent('nowhere-1', 'nowhere', qr/digipay-test\.invalid.*libcurl code (?:6|28)
 my $private = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 8) or die "listen: $!";
 my $private_port = $private->sockport;
 server('private_http', endpoint => "http://127.0.0.1:$private_port/",
-	allow_private_address => 'false');
+	allow_private_address => 'false', timeout => 300);
 not_sent('private-1', 'private_http', qr/allow_private_address/,
 	'a loopback address that was not allowed');
 server('private_https', endpoint => "https://localhost:$private_port/",
-	allow_private_address => 'false');
+	allow_private_address => 'false', timeout => 300);
 not_sent('private-2', 'private_https', qr/allow_private_address/,
 	'a name that leads to a loopback address');
 ok(!was_called($private), 'nobody has connected there');
 $node->safe_psql('postgres',
-	q{ALTER SERVER private_http OPTIONS (SET allow_private_address 'true', ADD timeout '300')});
+	q{ALTER SERVER private_http OPTIONS (SET allow_private_address 'true')});
 $row = pay('private-3', 'private_http');
 is($row->{state}, 'unknown', 'allowed: it leaves, and the listener never answers');
 ok(was_called($private), 'it has connected this time');
@@ -167,7 +175,7 @@ for my $address ('169.254.169.254', '10.1.2.3', '192.168.0.1', '172.16.0.1', '[f
 {
 	(my $name = "at_$address") =~ s/\W/_/g;
 	server($name, endpoint => "https://$address:$private_port/", allow_private_address => 'false',
-		connect_timeout => 1000);
+		connect_timeout => 300);
 	DigipayTest::fails_with($node, "SELECT digipay_pay($BILL, '$name', NULL, '$name')", 'PY001',
 		"the private address $address is refused", detail => qr/allow_private_address/);
 }
@@ -192,16 +200,15 @@ for my $fault (sort keys %curl)
 {
 	$begun = time;
 	$row = pay("$fault-1", 'raw');
-	my ($event) = event("$fault-1");
-	like($event->{curl_code}, qr/^$curl{$fault}$/, "$fault: libcurl's code");
-	unknown_once($row, $fault, curl_code => $event->{curl_code});
+	like(curl_code("$fault-1"), qr/^$curl{$fault}$/, "$fault: libcurl's code");
+	unknown_once($row, $fault, curl_code => curl_code("$fault-1"));
 	cmp_ok(time - $begun, '<', 3, "$fault: no longer than the time-out");
 	# the row stays as it is, and nothing is sent, when somebody asks again
 	is_deeply(pay("$fault-1", 'raw'), $row, "$fault: asked again, the same row");
 	is($provider->books("$fault-1")->{pay_requests}, 1, "$fault: and still one request");
 }
 $row = pay('reset-nobook-1', 'raw');
-unknown_once($row, 'reset, not booked', booked => 0, curl_code => (event('reset-nobook-1'))[0]{curl_code});
+unknown_once($row, 'reset, not booked', booked => 0, curl_code => curl_code('reset-nobook-1'));
 
 # before the request is read: nobody can tell that it was not
 server('early', endpoint => 'http://127.0.0.1:' . $provider->raw_port . '/early-reset/x',
@@ -227,7 +234,7 @@ my $before = $provider->books->{connections};
 is(pay('dead-1', 'raw')->{state}, 'succeeded', 'the first payment of a connection');
 $row = pay('dead-2', 'raw');
 is($provider->books->{connections} - $before, 1, 'the second one took the same connection');
-unknown_once($row, 'dead under it', curl_code => (event('dead-2'))[0]{curl_code});
+unknown_once($row, 'dead under it', curl_code => curl_code('dead-2'));
 is($provider->books('dead-1')->{pay_requests}, 1, 'the first was requested once, too');
 is(pay('dead-3', 'raw')->{state}, 'succeeded', 'the next one gets a new connection');
 
@@ -325,10 +332,20 @@ is(scalar(grep { was_called($_) } $proxy), 0, 'no payment has asked the proxy of
 # ---------------------------------------------------------------------------
 # A reply that is too large
 
-$node->append_conf('postgresql.conf', q{digipay.max_response_size = '2kB'});
-$node->reload;
-# the worker has the new setting by its next request
-select(undef, undef, undef, 0.2);
+# Sets it, for a new worker: that has what a new session has.
+sub set_max_response_size
+{
+	my ($size) = @_;
+	$node->append_conf('postgresql.conf', "digipay.max_response_size = '$size'");
+	$node->reload;
+	DigipayTest::wait_until(sub {
+		$node->safe_psql('postgres', q{LOAD 'digipay'; SHOW digipay.max_response_size}) eq $size;
+	});
+	$node->safe_psql('postgres', 'SELECT digipay_worker_stop()');
+	return;
+}
+
+set_max_response_size('2kB');
 for my $size (1000, 3000)
 {
 	$provider->control(script => { ref_id => "size-$size", book => JSON::PP::true(),
@@ -340,9 +357,7 @@ unknown_once($row, 'a larger one', curl_code => 23, error => qr/digipay\.max_res
 cmp_ok($node->safe_psql('postgres',
 		q{SELECT coalesce(length(body), 0) FROM digipay_event WHERE ref_id = 'size-3000'}),
 	'<=', 2048, 'of which no more is kept than the setting says');
-$node->append_conf('postgresql.conf', q{digipay.max_response_size = '4MB'});
-$node->reload;
-select(undef, undef, undef, 0.2);
+set_max_response_size('4MB');
 for my $size (3_000_000, 5_000_000)
 {
 	$provider->control(script => { ref_id => "size-$size", book => JSON::PP::true(),

@@ -6,6 +6,7 @@ use warnings;
 
 use DigipayPeer;
 use DigipayTest;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = DigipayTest::new_node('health', max_worker_processes => 8);
@@ -145,7 +146,7 @@ amiss(lines(server(endpoint => 'http://127.0.0.1:' . $provider->raw_port . '/ear
 # ---------------------------------------------------------------------------
 # What the provider says
 
-amiss(lines(server(api_key => 'not-the-key')), 'signature', qr/rc 41: Signature tidak valid/, qr/api_key/, 'a wrong key');
+amiss(lines(server(api_key => 'not-the-key')), 'signature', qr/rc 41: Signature tidak valid/, qr/key/, 'a wrong key');
 amiss(lines(server(username => 'nobody')), 'signature', qr/rc 42/, qr/user name/, 'a wrong user name');
 
 my %says = (

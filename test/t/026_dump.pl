@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use DigipayTest;
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 

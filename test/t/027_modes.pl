@@ -6,6 +6,7 @@ use warnings;
 
 use DigipayTest;
 use Test::More;
+use Time::HiRes ();
 
 my $BILL = q{'pln', '530000000001'};
 
