@@ -202,9 +202,10 @@ look_at_connection(ReturnSetInfo *list, const DpAccount *account, const DpProbe 
 
 /* Does the provider answer, and accept who we are? */
 static void
-look_at_answer(ReturnSetInfo *list, const DpProbe *probe)
+look_at_answer(ReturnSetInfo *list, const DpAccount *account, const DpProbe *probe)
 {
 	const char *advice = NULL;
+	const char *call = "";
 
 	if (!probe->complete || !probe->trusted)
 	{
@@ -217,9 +218,13 @@ look_at_answer(ReturnSetInfo *list, const DpProbe *probe)
 	/* that it does not sell PLN, or that the deposit is empty, is no refusal of us */
 	if (strcmp(probe->rc, "43") != 0 && strcmp(probe->rc, "44") != 0)
 		advice = dp_refusal_advice(probe->rc);
+	if ((strcmp(probe->rc, "41") == 0 || strcmp(probe->rc, "42") == 0) &&
+		account->api_key_file == NULL)
+		call = psprintf("  Use ALTER USER MAPPING FOR PUBLIC SERVER %s OPTIONS (SET api_key '...').",
+						quote_identifier(account->server_name));
 	line(list, "signature", advice == NULL, psprintf("rc %s: %s", probe->rc, probe->message),
 		 advice == NULL ? NULL :
-		 psprintf("%c%s.", pg_toupper((unsigned char) advice[0]), advice + 1));
+		 psprintf("%c%s.%s", pg_toupper((unsigned char) advice[0]), advice + 1, call));
 }
 
 /* Ask the provider a question that moves no money. */
@@ -257,7 +262,7 @@ look_at_provider(ReturnSetInfo *list, const DpAccount *account)
 	line(list, "key", true, account->api_key_file != NULL ?
 		 psprintf("in file \"%s\"", account->api_key_file) : "in the user mapping for PUBLIC", NULL);
 	if (look_at_connection(list, account, &answer.probe))
-		look_at_answer(list, &answer.probe);
+		look_at_answer(list, account, &answer.probe);
 }
 
 Datum

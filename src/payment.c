@@ -480,13 +480,13 @@ refuse(Payment *payment, const ErrorData *error)
  * One try at the turn's transaction.  *culprit is whose statement is being run,
  * for the error handler.
  */
-static bool
+static DpTurn
 try_turn(Payment *volatile *culprit)
 {
 	dlist_iter	iter;
 
 	if (!dp_transaction_begin())
-		return false;
+		return DP_TURN_UNINSTALLED;
 	dlist_foreach(iter, &payments)
 	{
 		Payment    *payment = dlist_container(Payment, node, iter.cur);
@@ -498,8 +498,7 @@ try_turn(Payment *volatile *culprit)
 			prepare(payment);
 	}
 	*culprit = NULL;
-	dp_transaction_commit();
-	return true;
+	return dp_transaction_commit() ? DP_TURN_DONE : DP_TURN_CUT_SHORT;
 }
 
 /* What the turn has committed can have its consequences now. */
@@ -563,7 +562,7 @@ save_bytes(Payment *payment)
 		if (dp_transaction_begin())
 		{
 			dp_journal_unrecorded(&payment->ask, &payment->account, &payment->response);
-			dp_transaction_commit();
+			(void) dp_transaction_commit();
 		}
 	}
 	PG_CATCH();
@@ -640,7 +639,7 @@ dp_payment_turn(void)
 	dlist_iter	iter;
 	int			failures = 0;
 	volatile bool again = true;
-	volatile bool installed = true;
+	volatile DpTurn turn = DP_TURN_DONE;
 	volatile bool written = false;
 
 	if (naside > 0)
@@ -660,30 +659,29 @@ dp_payment_turn(void)
 		again = false;
 		PG_TRY();
 		{
-			installed = try_turn(&culprit);
-			written = installed;
+			turn = try_turn(&culprit);
+			written = turn == DP_TURN_DONE;
 		}
 		PG_CATCH();
 		{
 			again = handle_error(culprit, &failures);
+			if (!again)
+				turn = DP_TURN_TROUBLE;
 		}
 		PG_END_TRY();
 	}
 	MemoryContextSwitchTo(old);
 	if (failures > 0)
 		dp_transaction_be_patient(true);
-	if (npayments > 0 && installed)
-		dp_transaction_hold_journal(true);
-	if (!installed)
-		return DP_TURN_UNINSTALLED;
+	if (turn == DP_TURN_UNINSTALLED || turn == DP_TURN_CUT_SHORT)
+		return turn;
 	if (written)
 	{
 		trouble_ms = 0;
 		go_on();
 	}
-	if (npayments == 0)
-		dp_transaction_hold_journal(false);
-	return failures > 0 && !written && !again ? DP_TURN_TROUBLE : DP_TURN_DONE;
+	dp_transaction_hold_journal(npayments > 0);
+	return turn;
 }
 
 /* Is there anything for a turn to write now? */

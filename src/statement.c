@@ -242,14 +242,23 @@ dp_transaction_begin(void)
 	return true;
 }
 
-/* Commit, and flush. */
-void
+/*
+ * Commit, and flush.  False if the wait for a synchronous standby was cut short
+ * by the end of this process: what has been written is on our disk, but may be
+ * lost in a failover, so nothing must be done on the strength of it.
+ */
+bool
 dp_transaction_commit(void)
 {
+	bool		cut_short;
+
 	SPI_finish();
 	PopActiveSnapshot();
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
 	CommitTransactionCommand();
+	cut_short = ProcDiePending;
+	ProcDiePending = false;
+	return !cut_short;
 }
 
 /*

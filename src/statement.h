@@ -37,7 +37,7 @@ typedef struct DpParams
 extern void dp_transaction_configure(void);
 extern void dp_transaction_be_patient(bool patient);
 extern bool dp_transaction_begin(void);
-extern void dp_transaction_commit(void);
+extern bool dp_transaction_commit(void);
 extern void dp_transaction_abort(void);
 extern void dp_transaction_hold_journal(bool hold);
 

@@ -21,6 +21,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "replication/syncrep.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -29,6 +30,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
@@ -45,7 +47,11 @@
 /* How often an idle worker looks whether it should go. */
 #define IDLE_LOOK_MS	1000
 
+/* How long the last commit of a stop may wait for a synchronous standby. */
+#define STOP_COMMIT_MS	1000
+
 static bool preloaded = false;
+static TimeoutId stop_timeout;
 static WaitEventSet *wait_set = NULL;
 static uint32 wait_event_idle;
 static uint32 wait_event_reply;
@@ -102,12 +108,50 @@ open_journal(void)
 		proc_exit(0);
 	(void) dp_journal_origin();
 	lost = dp_journal_recover();
-	dp_transaction_commit();
+	if (!dp_transaction_commit())
+		proc_exit(0);
 	if (lost > 0)
 		ereport(LOG,
 				(errmsg_plural("digipay: %d payment was on its way when the last worker ended; its state is now unknown",
 							   "digipay: %d payments were on their way when the last worker ended; their state is now unknown",
 							   lost, lost)));
+}
+
+/*
+ * SIGTERM.  A commit that waits for a synchronous standby would not notice a
+ * mere request, so that wait is cut short; dp_transaction_commit reports it.
+ */
+static void
+on_sigterm(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	ShutdownRequestPending = true;
+	if (MyProc->syncRepState == SYNC_REP_WAITING)
+	{
+		ProcDiePending = true;
+		InterruptPending = true;
+	}
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/* The same, for such a wait that began after the signal. */
+static void
+on_stop_timeout(void)
+{
+	on_sigterm(SIGTERM);
+}
+
+/*
+ * SIGINT, by which lock_timeout arrives.  It must not end the wait for a
+ * synchronous standby, since a payment would leave after that.
+ */
+static void
+on_sigint(SIGNAL_ARGS)
+{
+	if (MyProc->syncRepState != SYNC_REP_WAITING)
+		StatementCancelHandler(postgres_signal_arg);
 }
 
 /* Tell the launcher, who waits on its latch. */
@@ -140,7 +184,9 @@ start(Datum arg)
 	StartTransactionCommand();
 	become_the_worker();
 	CommitTransactionCommand();
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	stop_timeout = RegisterTimeout(USER_TIMEOUT, on_stop_timeout);
+	pqsignal(SIGTERM, on_sigterm);
+	pqsignal(SIGINT, on_sigint);
 	open_journal();
 
 	trouble = dp_transport_init();
@@ -292,6 +338,7 @@ begin_to_stop(void)
 	stopping = true;
 	stop_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), dp_guc_shutdown_grace);
 	dp_mailbox_close();
+	enable_timeout_after(stop_timeout, dp_guc_shutdown_grace + STOP_COMMIT_MS);
 }
 
 /* Has the end come?  Payments without an answer are written as unknown. */
@@ -346,6 +393,7 @@ turn(void)
 														dp_payment_trouble());
 			break;
 		case DP_TURN_UNINSTALLED:
+		case DP_TURN_CUT_SHORT:
 			proc_exit(0);
 	}
 }
