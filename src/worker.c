@@ -127,7 +127,7 @@ on_sigterm(SIGNAL_ARGS)
 	int			save_errno = errno;
 
 	ShutdownRequestPending = true;
-	if (MyProc->syncRepState == SYNC_REP_WAITING)
+	if (MyProc != NULL && MyProc->syncRepState == SYNC_REP_WAITING)
 	{
 		ProcDiePending = true;
 		InterruptPending = true;
@@ -150,7 +150,7 @@ on_stop_timeout(void)
 static void
 on_sigint(SIGNAL_ARGS)
 {
-	if (MyProc->syncRepState != SYNC_REP_WAITING)
+	if (MyProc != NULL && MyProc->syncRepState != SYNC_REP_WAITING)
 		StatementCancelHandler(postgres_signal_arg);
 }
 

@@ -116,7 +116,7 @@ cmp_ok($result->{seconds}, '<', 1.5, 'all answered by that one answer');
 $result = together('thirty-again', 30, "$bill, 'thirty'");
 is_deeply([ @$result{qw(rows different least)} ], [ 30, 1, 'succeeded' ], 'thirty replays');
 is_deeply(standing('thirty'), [ 'succeeded', 1, 1 ], 'send nothing');
-cmp_ok($result->{seconds}, '<', 0.3, 'and wait for nobody');
+cmp_ok($result->{seconds}, '<', 1, 'and wait for nobody');
 
 # two names of one account
 $result = together('names', 20,
@@ -178,7 +178,7 @@ is($provider->books->{max_in_flight}, 64, 'of whom 64 have their payment in flig
 
 # ------------------------------------------ the same ref_id, another bill
 
-$provider->control(delay => 1000);
+$provider->control(delay => 3000);
 my $handle = pay_in_flight('bill');
 my $began = time;
 DigipayTest::fails_with($node, "SELECT digipay_pay('pdam', '530000000001', 'bill')",
@@ -189,7 +189,7 @@ DigipayTest::fails_with($node, "SELECT digipay_pay($bill, 'bill', testing => tru
 	'PY002', 'in flight: another testing');
 DigipayTest::fails_with($node, "SELECT digipay_pay('pdam', '530000000001', 'bill', server => 'second_name')",
 	'PY002', 'in flight: another code, by another name');
-cmp_ok(time - $began, '<', 0.8, 'none of them waited for the answer');
+cmp_ok(time - $began, '<', 2.5, 'none of them waited for the answer');
 is($handle->out, 'succeeded', 'the payment itself goes well');
 DigipayTest::fails_with($node, "SELECT digipay_pay('pdam', '530000000001', 'bill')",
 	'PY002', 'final: another code', hint => qr/new ref_id/);
