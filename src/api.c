@@ -181,49 +181,60 @@ read_back(const DpAsk *ask, const char *account, DpFound *found)
 }
 
 /*
+ * Have the worker pay.  True with the journal's row; false if that should be
+ * tried again, since nothing was sent: another transaction holds the row, or the
+ * worker ended before it had written the intent.
+ */
+static bool
+hand_over(const DpAsk *ask, DpAccount *account, DpFound *found)
+{
+	DpAnswer	answer;
+	DpProblem	problem;
+
+	if (dp_client_ask(ask, &answer) == DP_WAITED_LOST)
+	{
+		if (read_back(ask, account->account, found))
+			return true;
+		/* the options may have changed before the worker read them */
+		if (!dp_account_load(ask->server, false, account, &problem))
+			dp_problem_raise(&problem);
+		return read_back(ask, account->account, found);
+	}
+	if (answer.kind == DP_ANSWER_PROBLEM)
+		dp_problem_raise(&answer.problem);
+	if (answer.kind != DP_ANSWER_ROW)
+		return false;
+	if (!read_back(ask, answer.account, found))
+		elog(ERROR, "payment \"%s\" has been removed from the journal", ask->ref_id);
+	return true;
+}
+
+/*
  * Pay, or find out what has become of the payment.  Returns the journal's row.
  */
 static Datum
 pay(const DpAsk *ask, DpAccount *account)
 {
 	DpFound		found;
-	DpAnswer	answer;
+	bool		done = false;
 
-	for (int tries = 0; tries < BUSY_TRIES; tries++)
+	for (int tries = 0; tries < BUSY_TRIES && !done; tries++)
 	{
 		if (dp_lookup_payment_settled(account->account, ask, &found))
 		{
 			check_same_bill(ask, &found);
-			if (!dp_state_may_leave(found.state) && found.state != DP_SENDING)
-				return found.row;
+			done = !dp_state_may_leave(found.state) && found.state != DP_SENDING;
 		}
-		if (dp_client_ask(ask, &answer) == DP_WAITED_LOST)
-		{
-			DpProblem	problem;
-
-			/* the options may have changed before the worker read them */
-			if (read_back(ask, account->account, &found))
-				return found.row;
-			if (!dp_account_load(ask->server, false, account, &problem))
-				dp_problem_raise(&problem);
-			if (read_back(ask, account->account, &found))
-				return found.row;
-			continue;			/* it ended before it wrote the intent */
-		}
-		if (answer.kind == DP_ANSWER_PROBLEM)
-			dp_problem_raise(&answer.problem);
-		if (answer.kind == DP_ANSWER_ROW)
-		{
-			if (read_back(ask, answer.account, &found))
-				return found.row;
-			elog(ERROR, "payment \"%s\" has been removed from the journal", ask->ref_id);
-		}
+		done = done || hand_over(ask, account, &found);
+		dp_lookup_done();
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("payment \"%s\" is locked by another transaction", ask->ref_id),
-			 errdetail("Nothing was sent."),
-			 errhint("Call digipay_pay again with the same ref_id when that transaction has ended.")));
+	if (!done)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("payment \"%s\" is locked by another transaction", ask->ref_id),
+				 errdetail("Nothing was sent."),
+				 errhint("Call digipay_pay again with the same ref_id when that transaction has ended.")));
+	return found.row;
 }
 
 Datum

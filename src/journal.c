@@ -149,9 +149,14 @@ resolve_conflict(const DpAsk *ask, const DpAccount *account, DpParams *params,
 		dp_param_text(&foreign_key, ask->ref_id);
 		if (dp_run(DP_SQL_FIND_FOREIGN_PAYMENT, &foreign_key) > 0)
 		{
-			other_bill(problem, ask->ref_id,
-					   psprintf("It was used through this server under account \"%s\".",
-								dp_result_text(1)));
+			dp_problem_set(problem, DP_ERRCODE_OTHER_BILL,
+						   psprintf("ref_id \"%s\" was used under another account",
+									ask->ref_id));
+			dp_problem_detail(problem,
+							  "It was used through this server under account \"%s\", which is \"%s\" now.",
+							  dp_result_text(1), account->account);
+			dp_problem_hint(problem,
+							"Look at its row in digipay_payment; use a new ref_id only if that has not paid this bill.");
 			return DP_INTENT_REFUSED;
 		}
 	}
@@ -176,6 +181,14 @@ dp_journal_intend(const DpAsk *ask, const DpAccount *account, DpProblem *problem
 		dp_problem_set(problem, DP_ERRCODE_PAUSED,
 					   psprintf("server \"%s\" is paused", account->server_name));
 		dp_problem_hint(problem, "Its owner ends that with ALTER SERVER ... OPTIONS (SET paused 'false').");
+		return DP_INTENT_REFUSED;
+	}
+	if (dp_journal_is_tampered_with())
+	{
+		dp_problem_set(problem, DP_ERRCODE_NO_WORKER,
+					   "the journal has a trigger or rule that could change a payment");
+		dp_problem_detail(problem, "Nothing was sent.");
+		dp_problem_hint(problem, "Drop the rules and the BEFORE triggers of digipay_payment, then call again.");
 		return DP_INTENT_REFUSED;
 	}
 	dp_param_text(&params, ask->ref_id);
@@ -317,6 +330,24 @@ add_reply(DpParams *params, const DpResponse *response, const DpReply *reply,
 	return stored;
 }
 
+/* Raise if the row is there, still waiting for the outcome: it is tried again. */
+static void
+check_row_has_gone(const DpAsk *ask, const DpAccount *account)
+{
+	DpParams	params = {0};
+
+	dp_param_text(&params, account->account);
+	dp_param_text(&params, ask->ref_id);
+	dp_param_text(&params, ask->code);
+	dp_param_text(&params, ask->customer_no);
+	dp_param(&params, BoolGetDatum(ask->testing));
+	if (dp_run(DP_SQL_FIND_PAYMENT, &params) > 0 &&
+		strcmp(dp_result_text(1), dp_state_name(DP_SENDING)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the outcome of payment \"%s\" was not taken by its row", ask->ref_id)));
+}
+
 /*
  * Write a payment's outcome: state not_sent if the request did not leave, else
  * what the reply says.
@@ -344,9 +375,12 @@ dp_journal_outcome(const DpAsk *ask, const DpAccount *account,
 	dp_param_positive(&params, final ? 0 : account->status_interval);
 
 	if (dp_run(DP_SQL_RECORD_OUTCOME, &params) == 0)
+	{
+		check_row_has_gone(ask, account);
 		record_event(account->server_name, ask->ref_id, "unstored",
 					 psprintf("the row in state sending has gone; the outcome was %s",
 							  dp_state_name(state)), response, true);
+	}
 	else if (!response->complete)
 		record_event(account->server_name, ask->ref_id, "transport", error, response, true);
 	else if (!reply->trusted)

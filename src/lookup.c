@@ -166,8 +166,8 @@ dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found)
  * seen, cancelled and found by the deadlock detector.  The worker must not wait
  * for a transaction that may be waiting for the worker.
  *
- * Keeps its lock on the journal until the end of our transaction, so that
- * nobody can drop the row's table before we have read the outcome from it.
+ * Keeps its lock on the journal until dp_lookup_done, so that nobody can drop
+ * the table before we have read the outcome from it.
  *
  * Raises 55000 if the transaction is our own.
  */
@@ -207,6 +207,16 @@ dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found)
 					 errhint("Commit first, then call digipay_pay again.")));
 		XactLockTableWait(other, NULL, NULL, XLTW_None);
 	}
+}
+
+/*
+ * Let go of the journal.  At once, not at the end of the transaction: whoever
+ * wants the table for himself would wait for us, and the worker for him.
+ */
+void
+dp_lookup_done(void)
+{
+	UnlockRelationOid(objects_or_error()->payment, AccessShareLock);
 }
 
 /* The last answer to an inquiry, as committed.  False if there is none. */

@@ -17,6 +17,7 @@ typedef struct DpFound
 
 extern bool dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found);
 extern bool dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found);
+extern void dp_lookup_done(void);
 extern bool dp_lookup_inquiry(const char *server, const char *ref_id, Datum *row);
 
 #endif							/* DIGIPAY_LOOKUP_H */

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -22,6 +23,8 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/reltrigger.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -139,6 +142,7 @@ static Statement statements[DP_SQL_COUNT] = {
 };
 
 static Oid	prepared_for = InvalidOid;	/* the extension that the plans are for */
+static NameData prepared_schema;	/* and the name of its schema */
 static Oid	journal = InvalidOid;	/* its table */
 static bool holding = false;
 
@@ -215,9 +219,27 @@ journal_owner(Oid payment)
 	return owner;
 }
 
+/* Is this the extension that the plans were made for, by the name they use? */
+static bool
+plans_fit(const DpObjects *objects)
+{
+	char	   *schema = get_namespace_name(objects->schema);
+
+	if (schema == NULL)
+		return false;
+	if (!OidIsValid(prepared_for))
+	{
+		prepared_for = objects->extension;
+		strlcpy(NameStr(prepared_schema), schema, NAMEDATALEN);
+	}
+	return prepared_for == objects->extension &&
+		strcmp(NameStr(prepared_schema), schema) == 0;
+}
+
 /*
  * Begin a transaction for the statements below.  False, with no transaction,
- * when the extension is gone, or is another one than the plans were made for.
+ * when the extension is gone, or is another one than the plans were made for,
+ * or its schema has another name.
  */
 bool
 dp_transaction_begin(void)
@@ -227,13 +249,11 @@ dp_transaction_begin(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	objects = dp_objects();
-	if (objects == NULL ||
-		(OidIsValid(prepared_for) && prepared_for != objects->extension))
+	if (objects == NULL || !plans_fit(objects))
 	{
 		AbortCurrentTransaction();
 		return false;
 	}
-	prepared_for = objects->extension;
 	journal = objects->payment;
 	SetUserIdAndSecContext(journal_owner(objects->payment),
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
@@ -295,6 +315,23 @@ dp_transaction_hold_journal(bool hold)
 		LockRelease(&tag, RowExclusiveLock, true);
 		holding = false;
 	}
+}
+
+/*
+ * Could somebody's trigger or rule change what is written about a payment?  The
+ * journal's owner can make one; a payment must not leave on the strength of a
+ * row that says something else.
+ */
+bool
+dp_journal_is_tampered_with(void)
+{
+	Relation	table = table_open(journal, RowExclusiveLock);
+	bool		tampered = table->rd_rules != NULL ||
+		(table->trigdesc != NULL &&
+		 (table->trigdesc->trig_insert_before_row || table->trigdesc->trig_update_before_row));
+
+	table_close(table, NoLock);
+	return tampered;
 }
 
 /* ----------

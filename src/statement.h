@@ -40,6 +40,7 @@ extern bool dp_transaction_begin(void);
 extern bool dp_transaction_commit(void);
 extern void dp_transaction_abort(void);
 extern void dp_transaction_hold_journal(bool hold);
+extern bool dp_journal_is_tampered_with(void);
 
 extern void dp_param_null(DpParams *params);
 extern void dp_param(DpParams *params, Datum value);
