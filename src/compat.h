@@ -24,6 +24,18 @@
 #error "digipay needs PostgreSQL 14 or later"
 #endif
 
+/* 15 wants shared memory to be asked for in a hook of its own */
+#if PG_VERSION_NUM >= 150000
+#define DP_HAS_SHMEM_REQUEST_HOOK
+#endif
+
+/* 17 has one more time-out that the worker must not have */
+#if PG_VERSION_NUM >= 170000
+#define DP_SETTINGS_SINCE_17	{"transaction_timeout", "0"},
+#else
+#define DP_SETTINGS_SINCE_17
+#endif
+
 /* 15 renamed this */
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)

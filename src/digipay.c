@@ -20,7 +20,7 @@ DP_MODULE_MAGIC(DIGIPAY_VERSION);
 
 void		_PG_init(void);
 
-#if PG_VERSION_NUM >= 150000
+#ifdef DP_HAS_SHMEM_REQUEST_HOOK
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 
 static void
@@ -42,7 +42,7 @@ _PG_init(void)
 	dp_guc_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-#if PG_VERSION_NUM >= 150000
+#ifdef DP_HAS_SHMEM_REQUEST_HOOK
 	prev_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = request_shmem;
 #else

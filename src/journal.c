@@ -45,16 +45,24 @@ dp_journal_origin(void)
 }
 
 /*
- * Whatever is in flight while we have just become the only worker belongs to
- * one that is gone: it may have been sent.  Returns how many there were.
+ * Whatever was in flight before we became the only worker belongs to one that is
+ * gone: it may have been sent.  Returns how many there were.  Rows that somebody
+ * has locked are left for another time, since all others shall not wait for
+ * them; *leftover says whether there are any.
  */
 int
-dp_journal_recover(void)
+dp_journal_recover(TimestampTz sent_before, bool *leftover)
 {
-	DpParams		params = {0};
+	DpParams	params = {0};
+	DpParams	again = {0};
+	int			found;
 
 	dp_param_text(&params, "the worker ended while the payment was on its way; it may have been made");
-	return (int) dp_run(DP_SQL_RECOVER, &params);
+	dp_param(&params, TimestampTzGetDatum(sent_before));
+	found = (int) dp_run(DP_SQL_RECOVER, &params);
+	dp_param(&again, TimestampTzGetDatum(sent_before));
+	*leftover = dp_run(DP_SQL_FIND_LEFTOVER, &again) > 0;
+	return found;
 }
 
 /* ----------

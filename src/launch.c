@@ -99,10 +99,13 @@ launch_and_wait(void)
 
 		/*
 		 * A worker that has stopped may just have found another one ending;
-		 * start a new one, but not as fast as they can stop.
+		 * start a new one, but not as fast as they can stop.  If it has failed,
+		 * it keeps its place until the postmaster would start it again, and
+		 * there are few places: give it up first.
 		 */
 		if (handle != NULL && GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
 		{
+			TerminateBackgroundWorker(handle);
 			pfree(handle);
 			handle = NULL;
 			pause = RELAUNCH_PAUSE_MS;

@@ -127,12 +127,20 @@ static Statement statements[DP_SQL_COUNT] = {
 		7, {NAMEOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, BYTEAOID}
 	},
 	[DP_SQL_RECOVER] = {
-		"WITH lost AS (UPDATE $S.digipay_payment SET state = 'unknown', error = $1,"
-		" next_check_at = clock_timestamp()"
-		" WHERE state = 'sending' AND next_check_at IS NOT NULL RETURNING server, ref_id)"
+		"WITH stale AS (SELECT server, ref_id FROM $S.digipay_payment"
+		" WHERE state = 'sending' AND next_check_at IS NOT NULL AND sent_at < $2"
+		" FOR UPDATE SKIP LOCKED),"
+		" lost AS (UPDATE $S.digipay_payment p SET state = 'unknown', error = $1,"
+		" next_check_at = clock_timestamp() FROM stale s"
+		" WHERE p.server = s.server AND p.ref_id = s.ref_id RETURNING p.server, p.ref_id)"
 		" INSERT INTO $S.digipay_event (server, ref_id, kind, note)"
 		" SELECT server, ref_id, 'recovered', $1 FROM lost",
-		1, {TEXTOID}
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[DP_SQL_FIND_LEFTOVER] = {
+		"SELECT FROM $S.digipay_payment"
+		" WHERE state = 'sending' AND next_check_at IS NOT NULL AND sent_at < $1 LIMIT 1",
+		1, {TIMESTAMPTZOID}
 	},
 	[DP_SQL_GET_ORIGIN] = {"SELECT origin FROM $S.digipay_fence", 0, {0}},
 	[DP_SQL_MAKE_ORIGIN] = {
@@ -171,9 +179,7 @@ dp_transaction_configure(void)
 		{"row_security", "off"},
 		{"statement_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
-#if PG_VERSION_NUM >= 170000
-		{"transaction_timeout", "0"},
-#endif
+		DP_SETTINGS_SINCE_17
 		{"plan_cache_mode", "force_generic_plan"},
 		{"enable_seqscan", "off"},
 		{"enable_hashjoin", "off"},

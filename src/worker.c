@@ -61,6 +61,10 @@ static int *queue = NULL;
 static bool *queued = NULL;		/* by slot: is it in the queue? */
 static int	queue_length = 0;
 
+static TimestampTz started_at;
+static bool leftover = false;	/* rows of the last worker that are locked */
+static TimestampTz recover_at;	/* when to try them again */
+
 static bool stopping = false;
 static TimestampTz stop_by = 0;
 static TimestampTz idle_since = 0;
@@ -96,18 +100,14 @@ become_the_worker(void)
 }
 
 /*
- * Clean up after a worker that was killed, read the mark of this database, and
- * check that the extension is there at all.
+ * Clean up after a worker that was killed: all that was in flight before now, or
+ * before that moment when we have payments of our own.
  */
 static void
-open_journal(void)
+recover(TimestampTz sent_before)
 {
-	int			lost;
+	int			lost = dp_journal_recover(sent_before, &leftover);
 
-	if (!dp_transaction_begin())
-		proc_exit(0);
-	(void) dp_journal_origin();
-	lost = dp_journal_recover();
 	if (!dp_transaction_commit())
 		proc_exit(0);
 	if (lost > 0)
@@ -115,6 +115,44 @@ open_journal(void)
 				(errmsg_plural("digipay: %d payment was on its way when the last worker ended; its state is now unknown",
 							   "digipay: %d payments were on their way when the last worker ended; their state is now unknown",
 							   lost, lost)));
+	recover_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), IDLE_LOOK_MS);
+}
+
+/*
+ * Read the mark of this database, check that the extension is there at all, and
+ * clean up.
+ */
+static void
+open_journal(void)
+{
+	if (!dp_transaction_begin())
+		proc_exit(0);
+	(void) dp_journal_origin();
+	/* by no clock: that may have been set back since they were sent */
+	recover(DT_NOEND);
+	started_at = GetCurrentTimestamp();
+}
+
+/* Try again what somebody had locked at our start; an error is not ours. */
+static void
+recover_leftover(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	recover_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), IDLE_LOOK_MS);
+	PG_TRY();
+	{
+		if (dp_transaction_begin())
+			recover(started_at);
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		dp_transaction_abort();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -411,6 +449,8 @@ sleep_time(void)
 {
 	long		timeout = earlier(dp_transport_timeout(), dp_payment_timeout());
 
+	if (leftover)
+		timeout = earlier(timeout, IDLE_LOOK_MS);
 	if (stopping)
 		timeout = earlier(timeout, Max(0, (stop_by - GetCurrentTimestamp()) / 1000 + 1));
 	if (dp_payment_count() == 0 && !stopping)
@@ -475,6 +515,8 @@ digipay_worker_main(Datum arg)
 			serve_posts();
 		}
 		turn();
+		if (leftover && recover_at <= GetCurrentTimestamp())
+			recover_leftover();
 		dp_transport_drive();
 		dp_payment_collect();
 		if (stopping)

@@ -9,7 +9,8 @@ use DigipayTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my $node = DigipayTest::new_node('worker_end', restart_after_crash => 'on');
+my $node = DigipayTest::new_node('worker_end', restart_after_crash => 'on',
+	max_prepared_transactions => 5);
 my $provider = DigipayTest::start_provider(delay => 1500);
 DigipayTest::create_account($node, $provider);
 
@@ -206,6 +207,25 @@ $node->stop('immediate');
 eval { $handle->finish };
 $node->start;
 is_lost('immediate', 'an immediate stop');
+
+# what somebody has locked beyond the crash (a prepared transaction) is left for
+# later, and keeps nobody else waiting
+$provider->control(delay => 1500);
+$handle = pay_in_flight('locked');
+$node->safe_psql('postgres', q{
+	BEGIN; SELECT 1 FROM digipay_payment WHERE ref_id = 'locked' FOR UPDATE; PREPARE TRANSACTION 'holder'});
+kill 'KILL', DigipayTest::worker_pid($node);
+eval { $handle->finish };
+wait_for_restart();
+$provider->control(delay => 0);
+is($node->safe_psql('postgres', "SELECT state FROM digipay_pay($bill, 'beside-locked')"),
+	'succeeded', 'a locked row of the last worker does not keep the next one from working');
+is($node->safe_psql('postgres', "SELECT state FROM digipay_pay($bill, 'locked')"),
+	'sending', 'the row itself stays as it is');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'holder'});
+ok(eval { DigipayTest::wait_for_state($node, 'locked', 'unknown', seconds => 10) },
+	'until the lock is gone: unknown');
+is_deeply(standing('locked'), [ 'unknown', 1, 1 ], 'and it was sent once');
 
 # a smart stop, which waits for sessions, but not for an idle worker
 $began = time;

@@ -264,9 +264,16 @@ for my $file (glob 'src/*.c src/*.h')
 }
 all_mentioned('SQLSTATEs', sort keys %used);
 
+# and the other way round, in the tables of errors and of messages
+my ($errors) = $readme =~ /^### Errors\n(.*?)^### /ms;
+my ($trouble) = $readme =~ /^## Troubleshooting\n(.*?)^## /ms;
+$used{$_} = 1 for qw(57014 57P01);	# PostgreSQL's own
+my %shown = map { $_ => 1 } "$errors$trouble" =~ /`([0-9A-Z]{5})`/g;
+is_deeply([ grep { !$used{$_} } sort keys %shown ],
+	[], 'the SQLSTATEs in its tables are those of the code');
+
 # And what the troubleshooting tables quote is what the code says: the words
 # of each message between the parts that vary.
-my ($trouble) = $readme =~ /^## Troubleshooting\n(.*?)^## /ms;
 my @messages = $trouble =~ /^\| ((?!message|---)[^|]+) \|/mg;
 cmp_ok(scalar @messages, '>', 30, 'there are messages to look up');
 (my $literals = $source) =~ s/"\s*\n\s*"//g;
