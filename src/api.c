@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
@@ -205,22 +206,47 @@ hand_over(const DpAsk *ask, DpAccount *account, DpFound *found)
 	if (answer.kind != DP_ANSWER_ROW)
 		return false;
 	if (!read_back(ask, answer.account, found))
-		elog(ERROR, "payment \"%s\" has been removed from the journal", ask->ref_id);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the row of payment \"%s\" has been removed from the journal", ask->ref_id),
+				 errdetail("Somebody deleted it while the payment was on its way.  It may have been made."),
+				 errhint("Ask the provider before you pay this bill again.")));
 	return true;
+}
+
+/*
+ * Raise unless the journal has as many columns as the query was planned for.
+ * The executor would find out as well, but only when the payment has been made.
+ */
+static void
+check_columns(FunctionCallInfo fcinfo)
+{
+	const ReturnSetInfo *info = (const ReturnSetInfo *) fcinfo->resultinfo;
+
+	if (info != NULL && IsA(info, ReturnSetInfo) && info->expectedDesc != NULL &&
+		info->expectedDesc->natts != dp_lookup_column_count())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the columns of the journal have changed since the statement was planned"),
+				 errdetail("Nothing was sent."),
+				 errhint("Run the statement again.")));
 }
 
 /*
  * Pay, or find out what has become of the payment.  Returns the journal's row.
  */
 static Datum
-pay(const DpAsk *ask, DpAccount *account)
+pay(FunctionCallInfo fcinfo, const DpAsk *ask, DpAccount *account)
 {
 	DpFound		found;
 	bool		done = false;
 
 	for (int tries = 0; tries < BUSY_TRIES && !done; tries++)
 	{
-		if (dp_lookup_payment_settled(account->account, ask, &found))
+		bool		known = dp_lookup_payment_settled(account->account, ask, &found);
+
+		check_columns(fcinfo);
+		if (known)
 		{
 			check_same_bill(ask, &found);
 			done = !dp_state_may_leave(found.state) && found.state != DP_SENDING;
@@ -231,8 +257,8 @@ pay(const DpAsk *ask, DpAccount *account)
 	if (!done)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("payment \"%s\" is locked by another transaction", ask->ref_id),
-				 errdetail("Nothing was sent."),
+				 errmsg("payment \"%s\" could not be written because of a lock", ask->ref_id),
+				 errdetail("A transaction, perhaps this one, has locked its row or the table.  Nothing was sent."),
 				 errhint("Call digipay_pay again with the same ref_id when that transaction has ended.")));
 	return found.row;
 }
@@ -247,7 +273,7 @@ digipay_pay(PG_FUNCTION_ARGS)
 	take_arguments(fcinfo, DP_PAY, &ask, &account);
 	if (!PG_ARGISNULL(5))
 		take_amount(fcinfo, 5, "max_price", ask.max_price);
-	PG_RETURN_DATUM(pay(&ask, &account));
+	PG_RETURN_DATUM(pay(fcinfo, &ask, &account));
 }
 
 /* ----------
@@ -286,7 +312,8 @@ digipay_inquire(PG_FUNCTION_ARGS)
 		!dp_lookup_inquiry(account.server_name, ask.ref_id, &row))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("inquiry \"%s\" is locked by another transaction", ask.ref_id),
+				 errmsg("inquiry \"%s\" could not be written because of a lock", ask.ref_id),
+				 errdetail("A transaction, perhaps this one, has locked its row or the table."),
 				 errhint("Call digipay_inquire again when that transaction has ended.")));
 	PG_RETURN_DATUM(row);
 }

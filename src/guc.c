@@ -35,6 +35,16 @@ check_take_over(bool *value, void **extra, GucSource source)
 	return false;
 }
 
+/* A relative path would be taken from wherever the server happens to be. */
+static bool
+check_secret_dir(char **value, void **extra, GucSource source)
+{
+	if (*value == NULL || (*value)[0] == '\0' || is_absolute_path(*value))
+		return true;
+	GUC_check_errdetail("It must be an absolute path.");
+	return false;
+}
+
 /*
  * Define the settings.  Two are fixed at server start; PostgreSQL lets these be
  * defined only while it loads shared_preload_libraries, so without preload they
@@ -116,7 +126,7 @@ dp_guc_init(void)
 							   "",
 							   fixed,
 							   GUC_SUPERUSER_ONLY,
-							   NULL, NULL, NULL);
+							   check_secret_dir, NULL, NULL);
 
 	MarkGUCPrefixReserved("digipay");
 }

@@ -17,6 +17,7 @@ typedef struct DpFound
 
 extern bool dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found);
 extern bool dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found);
+extern int	dp_lookup_column_count(void);
 extern void dp_lookup_done(void);
 extern bool dp_lookup_inquiry(const char *server, const char *ref_id, Datum *row);
 

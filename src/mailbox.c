@@ -242,12 +242,9 @@ dp_mailbox_post(const DpAsk *ask)
 	pg_atomic_write_u64(&slot->word, WORD(my_seq, SLOT_POSTED));
 	pg_atomic_fetch_or_u64(&ready_bitmap()[me / 64], UINT64CONST(1) << (me % 64));
 	pg_memory_barrier();
-	if (!pg_atomic_read_u32(&mailbox->alive))
-	{
-		/* its last round may or may not have seen us; both are fine */
-		(void) dp_mailbox_withdraw();
+	/* its last round may have seen us all the same; then we wait for that */
+	if (!pg_atomic_read_u32(&mailbox->alive) && dp_mailbox_withdraw())
 		return false;
-	}
 	wake(mailbox->worker);
 	return true;
 }

@@ -51,6 +51,9 @@
 #define ASIDE_MIN_MS	1000
 #define ASIDE_MAX_MS	60000
 
+/* So many outcomes that cannot be written, no lock being the reason, are no accident. */
+#define STUCK_PAYMENTS	3
+
 typedef enum Step
 {
 	STEP_ADMITTED,
@@ -75,6 +78,7 @@ typedef struct Payment
 	DpIntent	intent;
 	bool		has_place;		/* counted in its server's in_flight */
 	bool		was_aside;
+	bool		failed;			/* aside, and not because of somebody's lock */
 	TimestampTz due;			/* STEP_ASIDE: when to try again */
 	int			nwaiters;
 	int			room;
@@ -87,6 +91,7 @@ static int	nadmitted = 0;
 static int	nback = 0;
 static int	naside = 0;
 static int	npayments = 0;
+static int	nfailed = 0;
 static int	trouble_ms = 0;		/* the pause after the last turn that failed */
 
 /* ----------
@@ -111,6 +116,13 @@ set_step(Payment *payment, Step step)
 	nback += (step == STEP_BACK) - (payment->step == STEP_BACK);
 	naside += (step == STEP_ASIDE) - (payment->step == STEP_ASIDE);
 	payment->step = step;
+}
+
+static void
+set_failed(Payment *payment, bool failed)
+{
+	nfailed += failed - payment->failed;
+	payment->failed = failed;
 }
 
 static void
@@ -167,6 +179,7 @@ end_payment(Payment *payment)
 {
 	set_step(payment, STEP_ANSWERED);
 	give_back_place(payment);
+	set_failed(payment, false);
 	dp_request_wipe(&payment->request);
 	dp_account_wipe(&payment->account);
 	if (payment->transfer != NULL)
@@ -456,14 +469,21 @@ put_aside(Payment *payment, int pause_ms)
 	answer_waiters(payment, &row);
 }
 
+/* Was it somebody else's lock, which will be gone sooner or later? */
+static bool
+is_lock_error(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
 /* Answer an admitted request whose intent could not be written. */
 static void
 refuse(Payment *payment, const ErrorData *error)
 {
 	DpAnswer	answer = {.kind = DP_ANSWER_BUSY};
 
-	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-		error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+	if (!is_lock_error(error))
 	{
 		answer.kind = DP_ANSWER_PROBLEM;
 		dp_problem_set(&answer.problem, DP_ERRCODE_NO_WORKER,
@@ -621,6 +641,7 @@ handle_error(Payment *culprit, int *failures)
 	else
 	{
 		save_bytes(culprit);
+		set_failed(culprit, !is_lock_error(error));
 		put_aside(culprit, ASIDE_MIN_MS);
 	}
 	FreeErrorData(error);
@@ -722,6 +743,16 @@ dp_payment_trouble(void)
 	return trouble_ms;
 }
 
+/*
+ * Do outcomes fail to be written, one after the other?  Then nothing new should
+ * leave.  A single one may be a matter of that row.
+ */
+bool
+dp_payment_is_stuck(void)
+{
+	return nfailed >= STUCK_PAYMENTS;
+}
+
 /* Requests that we have in our hands, in whatever step. */
 int
 dp_payment_count(void)
@@ -745,8 +776,9 @@ dp_payment_give_up(const char *why)
 		payment->due = 0;
 		if (payment->step != STEP_OUT)
 			continue;
-		payment->response.departed = true;
-		payment->response.sent_at = GetCurrentTimestamp();
+		/* what has not left never will, and may be sent another time */
+		payment->response.departed = dp_transport_abandon(payment->transfer);
+		payment->response.sent_at = dp_transport_response(payment->transfer)->sent_at;
 		strlcpy(payment->response.error, why, sizeof(payment->response.error));
 		payment->reply.state = DP_UNKNOWN;
 		payment->reply.reason = why;

@@ -26,6 +26,7 @@ extern void dp_payment_collect(void);
 extern bool dp_payment_turn_is_due(void);
 extern long dp_payment_timeout(void);
 extern int	dp_payment_trouble(void);
+extern bool dp_payment_is_stuck(void);
 extern int	dp_payment_count(void);
 extern void dp_payment_give_up(const char *why);
 

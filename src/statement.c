@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
@@ -151,6 +153,8 @@ static Statement statements[DP_SQL_COUNT] = {
 
 static Oid	prepared_for = InvalidOid;	/* the extension that the plans are for */
 static NameData prepared_schema;	/* and the name of its schema */
+volatile sig_atomic_t dp_is_committing = false;
+
 static Oid	journal = InvalidOid;	/* its table */
 static bool holding = false;
 
@@ -280,8 +284,13 @@ dp_transaction_commit(void)
 
 	SPI_finish();
 	PopActiveSnapshot();
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
+	/* a cancel would end the wait for a standby; it comes too late anyway */
+	dp_is_committing = true;
+	QueryCancelPending = false;
+	/* deferred triggers run as the journal's owner, too */
 	CommitTransactionCommand();
+	dp_is_committing = false;
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
 	cut_short = ProcDiePending;
 	ProcDiePending = false;
 	return !cut_short;
@@ -294,7 +303,9 @@ dp_transaction_commit(void)
 void
 dp_transaction_abort(void)
 {
+	dp_is_committing = false;
 	AbortCurrentTransaction();
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
 	holding = false;
 }
 

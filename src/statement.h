@@ -5,6 +5,8 @@
 #ifndef DIGIPAY_STATEMENT_H
 #define DIGIPAY_STATEMENT_H
 
+#include <signal.h>
+
 #include "utils/timestamp.h"
 
 /* The statements; what their parameters are is with their text. */
@@ -34,6 +36,9 @@ typedef struct DpParams
 	char		nulls[DP_MAX_PARAMS];
 	int			count;
 } DpParams;
+
+/* for the handler of cancels: a commit must not notice them */
+extern volatile sig_atomic_t dp_is_committing;
 
 extern void dp_transaction_configure(void);
 extern void dp_transaction_be_patient(bool patient);

@@ -35,8 +35,8 @@
 #include "transport.h"
 #include "url.h"
 
-#if LIBCURL_VERSION_NUM < 0x075500
-#error "digipay needs libcurl 7.85 or later"
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "digipay needs libcurl 7.87 or later"
 #endif
 
 /*
@@ -377,6 +377,8 @@ set_fixed_options(DpTransfer *transfer)
 	SET(CURLOPT_PRIVATE, transfer);
 	SET(CURLOPT_ERRORBUFFER, transfer->curl_error);
 	SET(CURLOPT_NOSIGNAL, 1L);
+	/* a time-out must not wait for the resolver's thread, which may hang */
+	SET(CURLOPT_QUICK_EXIT, 1L);
 	SET(CURLOPT_POST, 1L);
 	SET(CURLOPT_HTTPHEADER, headers);
 	SET(CURLOPT_USERAGENT, "digipay/" DIGIPAY_VERSION);
@@ -655,15 +657,26 @@ dp_transport_response(DpTransfer *transfer)
 	return &transfer->response;
 }
 
-/* Give a transfer back; if it is still running, that ends it. */
-void
-dp_transport_release(DpTransfer *transfer)
+/*
+ * End a transfer that is still running.  True if its request may have left;
+ * otherwise it never will.
+ */
+bool
+dp_transport_abandon(DpTransfer *transfer)
 {
 	if (transfer->running)
 	{
 		(void) curl_multi_remove_handle(multi, transfer->easy);
 		transfer->running = false;
 	}
+	return transfer->response.departed;
+}
+
+/* Give a transfer back; if it is still running, that ends it. */
+void
+dp_transport_release(DpTransfer *transfer)
+{
+	(void) dp_transport_abandon(transfer);
 	/* a large reply is not worth keeping room for */
 	if (transfer->received_room > 64 * 1024)
 	{

@@ -188,7 +188,7 @@ on_stop_timeout(void)
 static void
 on_sigint(SIGNAL_ARGS)
 {
-	if (MyProc != NULL && MyProc->syncRepState != SYNC_REP_WAITING)
+	if (!dp_is_committing)
 		StatementCancelHandler(postgres_signal_arg);
 }
 
@@ -293,15 +293,17 @@ serve(int slot)
 {
 	DpAsk		ask;
 	DpWaiter	waiter;
+	bool		refuse;
 
 	if (!dp_mailbox_peek(slot, &ask, &waiter))
 		return true;
-	if (backoff_until == 0 && !dp_place_is_free(ask.server) &&
+	refuse = backoff_until != 0 || dp_payment_is_stuck();
+	if (!refuse && !dp_place_is_free(ask.server) &&
 		!dp_payment_is_known(&ask))
 		return false;
 	if (!dp_mailbox_take(&waiter))
 		return true;
-	if (backoff_until != 0)
+	if (refuse)
 		refuse_for_now(&waiter);
 	else if (!dp_payment_join(&ask, &waiter))
 		dp_payment_admit(&ask, &waiter);
@@ -385,7 +387,7 @@ stop_if_done(void)
 {
 	if (dp_places_taken() > 0 && GetCurrentTimestamp() < stop_by)
 		return;
-	dp_payment_give_up("the server was stopped while the answer was awaited");
+	dp_payment_give_up("the server was stopped before the answer came");
 	(void) dp_payment_turn();
 	proc_exit(0);
 }

@@ -78,9 +78,39 @@ is(requests('unwritable'), 0, 'nothing was sent');
 sql('ALTER TABLE digipay_payment RENAME COLUMN elsewhere TO origin');
 is(pay('unwritable'), 'succeeded', 'the same ref_id pays when it can be written');
 
+# one outcome may be a matter of its row, several are not: nothing new leaves then
+sql('ALTER TABLE digipay_payment RENAME COLUMN name TO elsewhere');
+is(pay("stuck-$_"), 'sending', "outcome $_ cannot be written") for 1 .. 3;
+DigipayTest::fails_with($node, "SELECT digipay_pay($bill, 'stuck-4')",
+	'PY003', 'after three of them a payment is refused', message => qr/cannot write/);
+is(requests('stuck-4'), 0, 'and not sent');
+sql('ALTER TABLE digipay_payment RENAME COLUMN elsewhere TO name');
+DigipayTest::wait_for_state($node, "stuck-$_", 'succeeded') for 1 .. 3;
+is(requests("stuck-$_"), 1, "payment $_ was sent once") for 1 .. 3;
+is(pay('stuck-4'), 'succeeded', 'payments go on when the outcomes have been written');
+
 # a column more changes nothing
 sql('ALTER TABLE digipay_payment ADD COLUMN shop text');
 is(pay('one-more-column'), 'succeeded', 'the journal may have columns of its owner');
+
+# columns that come while payments are made: a call may be refused, but an error
+# still means that nothing was sent
+$provider->control(delay => 5);
+my @clients = map {
+	my $client = $_;
+	DigipayTest::async($node, join ';', map { "SELECT state FROM digipay_pay($bill, 'add-$client-$_')" } 1 .. 40);
+} 1 .. 6;
+for my $column (1 .. 8)
+{
+	sql("ALTER TABLE digipay_payment ADD COLUMN more$column text");
+	select(undef, undef, undef, 0.02);
+}
+my $answered = 0;
+$answered += () = $_->finish->{out} =~ /succeeded/g for @clients;
+$provider->control(delay => 0);
+is(sql(q{SELECT count(*) FROM digipay_payment WHERE ref_id LIKE 'add-%'}), $answered,
+	"all that were sent were answered ($answered)");
+cmp_ok($answered, '>', 0, 'which were some');
 
 # another name for the schema
 sql('ALTER SCHEMA public RENAME TO elsewhere');
