@@ -10,6 +10,17 @@
 #include "answer.h"
 #include "problem.h"
 
+/* Replace all that is not printable ASCII. */
+static void
+keep_ascii(char *text)
+{
+	for (char *p = text; *p; p++)
+	{
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	}
+}
+
 /* Word digipay_health's answer. */
 static void
 word_probe(const DpResponse *response, const DpReply *reply, DpAnswer *answer)
@@ -28,11 +39,8 @@ word_probe(const DpResponse *response, const DpReply *reply, DpAnswer *answer)
 	strlcpy(probe->rc, reply->rc != NULL ? reply->rc : "", sizeof(probe->rc));
 	/* of the provider's words, only what every encoding has */
 	strlcpy(probe->message, words != NULL ? words : "", sizeof(probe->message));
-	for (char *p = probe->message; *p; p++)
-	{
-		if (*p < ' ' || *p > '~')
-			*p = '?';
-	}
+	keep_ascii(probe->message);
+	keep_ascii(probe->rc);
 }
 
 /* Word the answer to a payment that could not leave. */

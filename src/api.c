@@ -287,7 +287,7 @@ digipay_inquire(PG_FUNCTION_ARGS)
 	DpAsk		ask;
 	DpAccount	account;
 	DpAnswer	answer;
-	Datum		row;
+	DpFound		found;
 
 	dp_refuse_wrong_situation("digipay_inquire");
 	take_arguments(fcinfo, DP_INQUIRE, &ask, &account);
@@ -309,13 +309,19 @@ digipay_inquire(PG_FUNCTION_ARGS)
 	if (answer.kind == DP_ANSWER_PROBLEM)
 		dp_problem_raise(&answer.problem);
 	if (answer.kind == DP_ANSWER_BUSY ||
-		!dp_lookup_inquiry(account.server_name, ask.ref_id, &row))
+		!dp_lookup_inquiry(account.server_name, &ask, &found))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("inquiry \"%s\" could not be written because of a lock", ask.ref_id),
 				 errdetail("A transaction, perhaps this one, has locked its row or the table."),
 				 errhint("Call digipay_inquire again when that transaction has ended.")));
-	PG_RETURN_DATUM(row);
+	if (!found.same_bill)
+		ereport(ERROR,
+				(errcode(DP_ERRCODE_OTHER_BILL),
+				 errmsg("ref_id \"%s\" belongs to another bill", ask.ref_id),
+				 errdetail("Another session has inquired about another code, customer_no or testing with it at the same time."),
+				 errhint("Use a new ref_id for each bill.")));
+	PG_RETURN_DATUM(found.row);
 }
 
 /* ----------

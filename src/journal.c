@@ -51,17 +51,14 @@ dp_journal_origin(void)
  * them; *leftover says whether there are any.
  */
 int
-dp_journal_recover(TimestampTz sent_before, bool *leftover)
+dp_journal_recover(bool *leftover)
 {
 	DpParams	params = {0};
-	DpParams	again = {0};
 	int			found;
 
 	dp_param_text(&params, "the worker ended while the payment was on its way; it may have been made");
-	dp_param(&params, TimestampTzGetDatum(sent_before));
 	found = (int) dp_run(DP_SQL_RECOVER, &params);
-	dp_param(&again, TimestampTzGetDatum(sent_before));
-	*leftover = dp_run(DP_SQL_FIND_LEFTOVER, &again) > 0;
+	*leftover = dp_run(DP_SQL_FIND_LEFTOVER, NULL) > 0;
 	return found;
 }
 
@@ -83,7 +80,7 @@ other_bill(DpProblem *problem, const char *ref_id, const char *why)
 static bool
 inquiry_disagrees(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
 {
-	DpParams		params = {0};
+	DpParams	params = {0};
 	uint64		found;
 	char	   *price;
 
@@ -92,6 +89,7 @@ inquiry_disagrees(const DpAsk *ask, const DpAccount *account, DpProblem *problem
 	dp_param_text(&params, ask->code);
 	dp_param_text(&params, ask->customer_no);
 	dp_param(&params, BoolGetDatum(ask->testing));
+	dp_param_text(&params, ask->max_price[0] ? ask->max_price : NULL);
 	found = dp_run(DP_SQL_FIND_INQUIRY, &params);
 	if (found > 0 && !dp_result_bool(1))
 	{
@@ -99,7 +97,7 @@ inquiry_disagrees(const DpAsk *ask, const DpAccount *account, DpProblem *problem
 				   "The inquiry of this ref_id was for another code, customer_no or testing.");
 		return true;
 	}
-	if (ask->max_price[0] == '\0')
+	if (ask->max_price[0] == '\0' || (found > 0 && dp_result_bool(3)))
 		return false;
 	price = found > 0 ? dp_result_text(2) : NULL;
 	dp_problem_set(problem, DP_ERRCODE_MAX_PRICE,
@@ -176,14 +174,40 @@ resolve_conflict(const DpAsk *ask, const DpAccount *account, DpParams *params,
 }
 
 /*
+ * Is there a row of this bill already that is not to be sent again?  *intent
+ * says what to do with it.
+ */
+static bool
+find_known_row(const DpAsk *ask, const DpAccount *account, DpIntent *intent)
+{
+	DpParams	params = {0};
+	DpState		state;
+
+	dp_param_text(&params, account->account);
+	dp_param_text(&params, ask->ref_id);
+	dp_param_text(&params, ask->code);
+	dp_param_text(&params, ask->customer_no);
+	dp_param(&params, BoolGetDatum(ask->testing));
+	if (dp_run(DP_SQL_FIND_PAYMENT, &params) == 0 || !dp_result_bool(2) ||
+		!dp_state_from_name(dp_result_text(1), &state) || dp_state_may_leave(state))
+		return false;
+	*intent = state == DP_SENDING ? DP_INTENT_SENDING : DP_INTENT_KNOWN;
+	return true;
+}
+
+/*
  * Write a payment's intent, or find out why it must not be sent.  Raises 55P03
  * where another transaction holds the row.
  */
 DpIntent
 dp_journal_intend(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
 {
-	DpParams		params = {0};
+	DpIntent	known;
+	DpParams	params = {0};
 
+	if ((account->paused || dp_journal_is_tampered_with()) &&
+		find_known_row(ask, account, &known))
+		return known;
 	if (account->paused)
 	{
 		dp_problem_set(problem, DP_ERRCODE_PAUSED,
@@ -219,7 +243,7 @@ dp_journal_intend(const DpAsk *ask, const DpAccount *account, DpProblem *problem
 bool
 dp_journal_may_inquire(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
 {
-	DpParams		params = {0};
+	DpParams	params = {0};
 
 	dp_param_text(&params, account->account);
 	dp_param_text(&params, ask->ref_id);
@@ -278,12 +302,12 @@ add_reply_json(DpParams *params, const char *utf8, const char *column, StringInf
 	return true;
 }
 
-/* Write an event.  The body is kept only when with_body. */
+/* Write an event, with the bytes that came. */
 static void
 record_event(const char *server, const char *ref_id, const char *kind, const char *note,
-			 const DpResponse *response, bool with_body)
+			 const DpResponse *response)
 {
-	DpParams		params = {0};
+	DpParams	params = {0};
 
 	dp_param_name(&params, server);
 	dp_param_text(&params, ref_id);
@@ -291,7 +315,7 @@ record_event(const char *server, const char *ref_id, const char *kind, const cha
 	dp_param_positive(&params, response->http_status);
 	dp_param_positive(&params, response->curl_code);
 	dp_param_text(&params, note);
-	if (with_body && response->body_len > 0)
+	if (response->body_len > 0)
 		dp_param(&params, PointerGetDatum(cstring_to_text_with_len(response->body,
 																	response->body_len)));
 	else
@@ -364,7 +388,7 @@ void
 dp_journal_outcome(const DpAsk *ask, const DpAccount *account,
 				   const DpResponse *response, const DpReply *reply)
 {
-	DpParams		params = {0};
+	DpParams	params = {0};
 	DpState		state = response->departed ? reply->state : DP_NOT_SENT;
 	bool		final = dp_state_is_final(state);
 	const char *error = response->complete ? reply->reason : response->error;
@@ -387,15 +411,15 @@ dp_journal_outcome(const DpAsk *ask, const DpAccount *account,
 		check_row_has_gone(ask, account);
 		record_event(account->server_name, ask->ref_id, "unstored",
 					 psprintf("the row in state sending has gone; the outcome was %s",
-							  dp_state_name(state)), response, true);
+							  dp_state_name(state)), response);
 	}
 	else if (!response->complete)
-		record_event(account->server_name, ask->ref_id, "transport", error, response, true);
+		record_event(account->server_name, ask->ref_id, "transport", error, response);
 	else if (!reply->trusted)
-		record_event(account->server_name, ask->ref_id, "untrusted", error, response, true);
+		record_event(account->server_name, ask->ref_id, "untrusted", error, response);
 	else if (!stored)
 		record_event(account->server_name, ask->ref_id, "unstored",
-					 "this database cannot hold the reply as jsonb", response, true);
+					 "this database cannot hold the reply as jsonb", response);
 }
 
 /*
@@ -406,7 +430,7 @@ void
 dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 				   const DpResponse *response, const DpReply *reply)
 {
-	DpParams		params = {0};
+	DpParams	params = {0};
 	bool		stored;
 
 	if (!response->complete || !reply->trusted)
@@ -414,7 +438,7 @@ dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 		record_event(account->server_name, ask->ref_id,
 					 response->complete ? "untrusted" : "transport",
 					 response->complete ? reply->reason : response->error,
-					 response, true);
+					 response);
 		return;
 	}
 	dp_param_name(&params, account->server_name);
@@ -428,7 +452,7 @@ dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 	dp_run(DP_SQL_RECORD_INQUIRY, &params);
 	if (!stored)
 		record_event(account->server_name, ask->ref_id, "unstored",
-					 "this database cannot hold the reply as jsonb", response, true);
+					 "this database cannot hold the reply as jsonb", response);
 }
 
 /*
@@ -440,5 +464,5 @@ dp_journal_unrecorded(const DpAsk *ask, const DpAccount *account,
 					  const DpResponse *response)
 {
 	record_event(account->server_name, ask->ref_id, "unstored",
-				 "the outcome could not be written yet; it is tried again", response, true);
+				 "the outcome could not be written yet; it is tried again", response);
 }

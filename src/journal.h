@@ -17,7 +17,7 @@ typedef enum DpIntent
 } DpIntent;
 
 extern pg_uuid_t dp_journal_origin(void);
-extern int	dp_journal_recover(TimestampTz sent_before, bool *leftover);
+extern int	dp_journal_recover(bool *leftover);
 extern DpIntent dp_journal_intend(const DpAsk *ask, const DpAccount *account,
 								  DpProblem *problem);
 extern bool dp_journal_may_inquire(const DpAsk *ask, const DpAccount *account,

@@ -109,14 +109,22 @@ column_is(TupleTableSlot *slot, const char *column, const char *text)
 	return value != NULL && strcmp(value, text) == 0;
 }
 
+/* The state of a payment's row. */
+static DpState
+row_state(TupleTableSlot *slot)
+{
+	char	   *name = column_text(slot, "state");
+	DpState		state;
+
+	if (name == NULL || !dp_state_from_name(name, &state))
+		elog(ERROR, "unrecognized payment state \"%s\"", name ? name : "");
+	return state;
+}
+
 /* Make what the caller wants of a row; frees the slot. */
 static void
 take_row(TupleTableSlot *slot, const DpAsk *ask, DpFound *found)
 {
-	char	   *state = column_text(slot, "state");
-
-	if (state == NULL || !dp_state_from_name(state, &found->state))
-		elog(ERROR, "unrecognized payment state \"%s\"", state ? state : "");
 	found->same_bill = column_is(slot, "code", ask->code) &&
 		column_is(slot, "customer_no", ask->customer_no) &&
 		column_is(slot, "testing", ask->testing ? "t" : "f");
@@ -178,7 +186,10 @@ dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found)
 	slot = find_committed_row(table, objects->payment_by_account, F_TEXTEQ,
 							  CStringGetTextDatum(account), ask->ref_id);
 	if (slot != NULL)
+	{
+		found->state = row_state(slot);
 		take_row(slot, ask, found);
+	}
 	table_close(table, AccessShareLock);
 	return slot != NULL;
 }
@@ -217,7 +228,10 @@ dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found)
 		if (!TransactionIdIsValid(other))
 		{
 			if (slot != NULL)
+			{
+				found->state = row_state(slot);
 				take_row(slot, ask, found);
+			}
 			table_close(table, NoLock);
 			return slot != NULL;
 		}
@@ -258,19 +272,16 @@ dp_lookup_done(void)
 
 /* The last answer to an inquiry, as committed.  False if there is none. */
 bool
-dp_lookup_inquiry(const char *server, const char *ref_id, Datum *row)
+dp_lookup_inquiry(const char *server, const DpAsk *ask, DpFound *found)
 {
 	const DpObjects *objects = objects_or_error();
 	Relation	table = table_open(objects->inquiry, AccessShareLock);
 	TupleTableSlot *slot;
 
 	slot = find_committed_row(table, objects->inquiry_by_server, F_NAMEEQ,
-							  CStringGetDatum(server), ref_id);
+							  CStringGetDatum(server), ask->ref_id);
 	if (slot != NULL)
-	{
-		*row = ExecFetchSlotHeapTupleDatum(slot);
-		ExecDropSingleTupleTableSlot(slot);
-	}
+		take_row(slot, ask, found);
 	table_close(table, AccessShareLock);
 	return slot != NULL;
 }

@@ -7,11 +7,11 @@
 
 #include "digipay.h"
 
-/* A payment's row, and what must be known of it to go on. */
+/* A row, and what must be known of it to go on. */
 typedef struct DpFound
 {
 	Datum		row;			/* of the table's row type */
-	DpState		state;
+	DpState		state;			/* of a payment */
 	bool		same_bill;		/* code, customer_no and testing are as asked */
 } DpFound;
 
@@ -19,6 +19,6 @@ extern bool dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *fo
 extern bool dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found);
 extern int	dp_lookup_column_count(void);
 extern void dp_lookup_done(void);
-extern bool dp_lookup_inquiry(const char *server, const char *ref_id, Datum *row);
+extern bool dp_lookup_inquiry(const char *server, const DpAsk *ask, DpFound *found);
 
 #endif							/* DIGIPAY_LOOKUP_H */

@@ -180,10 +180,10 @@ end_payment(Payment *payment)
 	set_step(payment, STEP_ANSWERED);
 	give_back_place(payment);
 	set_failed(payment, false);
-	dp_request_wipe(&payment->request);
-	dp_account_wipe(&payment->account);
 	if (payment->transfer != NULL)
 		dp_transport_release(payment->transfer);
+	dp_request_wipe(&payment->request);
+	dp_account_wipe(&payment->account);
 	dlist_delete(&payment->node);
 	npayments--;
 	MemoryContextDelete(payment->context);
@@ -518,7 +518,8 @@ try_turn(Payment *volatile *culprit)
 			prepare(payment);
 	}
 	*culprit = NULL;
-	return dp_transaction_commit() ? DP_TURN_DONE : DP_TURN_CUT_SHORT;
+	dp_transaction_commit();
+	return DP_TURN_DONE;
 }
 
 /* What the turn has committed can have its consequences now. */
@@ -582,7 +583,7 @@ save_bytes(Payment *payment)
 		if (dp_transaction_begin())
 		{
 			dp_journal_unrecorded(&payment->ask, &payment->account, &payment->response);
-			(void) dp_transaction_commit();
+			dp_transaction_commit();
 		}
 	}
 	PG_CATCH();
@@ -694,7 +695,7 @@ dp_payment_turn(void)
 	MemoryContextSwitchTo(old);
 	if (failures > 0)
 		dp_transaction_be_patient(true);
-	if (turn == DP_TURN_UNINSTALLED || turn == DP_TURN_CUT_SHORT)
+	if (turn == DP_TURN_UNINSTALLED)
 		return turn;
 	if (written)
 	{

@@ -13,7 +13,6 @@ typedef enum DpTurn
 {
 	DP_TURN_DONE,
 	DP_TURN_TROUBLE,			/* nothing could be written; back off */
-	DP_TURN_CUT_SHORT,			/* the process has to end, at once */
 	DP_TURN_UNINSTALLED			/* the extension is gone */
 } DpTurn;
 

@@ -49,18 +49,6 @@ dp_problem_hint(DpProblem *problem, const char *hint)
 	dp_copy_clipped(problem->hint, sizeof(problem->hint), hint);
 }
 
-/* Make a problem of an error that was caught. */
-void
-dp_problem_from_error(DpProblem *problem, const ErrorData *error)
-{
-	dp_problem_set(problem, error->sqlerrcode,
-				   error->message ? error->message : "unspecified error");
-	if (error->detail)
-		dp_copy_clipped(problem->detail, sizeof(problem->detail), error->detail);
-	if (error->hint)
-		dp_problem_hint(problem, error->hint);
-}
-
 /* Raise it. */
 void
 dp_problem_raise(const DpProblem *problem)

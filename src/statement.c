@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "storage/ipc.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -89,9 +90,9 @@ static Statement statements[DP_SQL_COUNT] = {
 	},
 	[DP_SQL_FIND_INQUIRY] = {
 		"SELECT code = $3 AND customer_no = $4 AND testing = $5,"
-		" CASE WHEN rc = '00' THEN price::text END"
+		" CASE WHEN rc = '00' THEN price::text END, rc = '00' AND price <= $6::numeric"
 		" FROM $S.digipay_inquiry WHERE server = $1 AND ref_id = $2",
-		5, {NAMEOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID}
+		6, {NAMEOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID}
 	},
 	[DP_SQL_RECORD_OUTCOME] = {
 		"UPDATE $S.digipay_payment SET (" REPLY_COLUMNS ", state, sent_at, replied_at, final_at, next_check_at)"
@@ -130,19 +131,19 @@ static Statement statements[DP_SQL_COUNT] = {
 	},
 	[DP_SQL_RECOVER] = {
 		"WITH stale AS (SELECT server, ref_id FROM $S.digipay_payment"
-		" WHERE state = 'sending' AND next_check_at IS NOT NULL AND sent_at < $2"
+		" WHERE state = 'sending' AND next_check_at IS NOT NULL"
 		" FOR UPDATE SKIP LOCKED),"
 		" lost AS (UPDATE $S.digipay_payment p SET state = 'unknown', error = $1,"
 		" next_check_at = clock_timestamp() FROM stale s"
 		" WHERE p.server = s.server AND p.ref_id = s.ref_id RETURNING p.server, p.ref_id)"
 		" INSERT INTO $S.digipay_event (server, ref_id, kind, note)"
 		" SELECT server, ref_id, 'recovered', $1 FROM lost",
-		2, {TEXTOID, TIMESTAMPTZOID}
+		1, {TEXTOID}
 	},
 	[DP_SQL_FIND_LEFTOVER] = {
 		"SELECT FROM $S.digipay_payment"
-		" WHERE state = 'sending' AND next_check_at IS NOT NULL AND sent_at < $1 LIMIT 1",
-		1, {TIMESTAMPTZOID}
+		" WHERE state = 'sending' AND next_check_at IS NOT NULL LIMIT 1",
+		0, {0}
 	},
 	[DP_SQL_GET_ORIGIN] = {"SELECT origin FROM $S.digipay_fence", 0, {0}},
 	[DP_SQL_MAKE_ORIGIN] = {
@@ -273,27 +274,33 @@ dp_transaction_begin(void)
 }
 
 /*
- * Commit, and flush.  False if the wait for a synchronous standby was cut short
- * by the end of this process: what has been written is on our disk, but may be
- * lost in a failover, so nothing must be done on the strength of it.
+ * Commit, and flush.  Ends the process if it was asked to end while the commit
+ * waited for a synchronous standby: what has been written is on our disk, but
+ * may be lost in a failover, so nothing must be done on the strength of it.
  */
-bool
+void
 dp_transaction_commit(void)
 {
-	bool		cut_short;
-
 	SPI_finish();
 	PopActiveSnapshot();
 	/* a cancel would end the wait for a standby; it comes too late anyway */
 	dp_is_committing = true;
 	QueryCancelPending = false;
-	/* deferred triggers run as the journal's owner, too */
 	CommitTransactionCommand();
 	dp_is_committing = false;
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
-	cut_short = ProcDiePending;
-	ProcDiePending = false;
-	return !cut_short;
+	if (ProcDiePending)
+		proc_exit(0);
+}
+
+/*
+ * From now on, do not wait for a standby: for the last outcomes of a process
+ * that ends, and sends nothing any more.
+ */
+void
+dp_transaction_stop_waiting(void)
+{
+	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_SESSION);
 }
 
 /*

@@ -27,6 +27,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "compat.h"
@@ -73,7 +74,7 @@ struct DpTransfer
 static CURLM *multi = NULL;
 static struct curl_slist *headers = NULL;
 static int	epoll_fd = -1;
-static TimestampTz timer_due = 0;	/* when libcurl wants a turn */
+static int64 timer_due = 0;		/* when libcurl wants a turn */
 static bool timer_set = false;
 static const char *system_ca_file = NULL;	/* what libcurl was built with */
 static const char *system_ca_path = NULL;
@@ -256,8 +257,8 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	event.events = ((what & CURL_POLL_IN) ? EPOLLIN : 0) |
 		((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
 	event.data.fd = fd;
-	if (known != NULL)
-		return epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -1;
+	if (known != NULL && epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0)
+		return 0;
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0 &&
 		epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) != 0)
 		return -1;
@@ -266,13 +267,23 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	return 0;
 }
 
+/* Microseconds by a clock that nobody sets. */
+static int64
+monotonic_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64CONST(1000000) + now.tv_nsec / 1000;
+}
+
 /* libcurl says when it wants a turn, in milliseconds; -1: not at all. */
 static int
 on_timer(CURLM *m, long timeout_ms, void *arg)
 {
 	timer_set = timeout_ms >= 0;
 	if (timer_set)
-		timer_due = GetCurrentTimestamp() + timeout_ms * INT64CONST(1000);
+		timer_due = monotonic_us() + timeout_ms * INT64CONST(1000);
 	return 0;
 }
 
@@ -352,13 +363,6 @@ void
 dp_transport_allow(int connections)
 {
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) connections);
-}
-
-/* libcurl and its TLS library, for digipay_health. */
-const char *
-dp_transport_library_version(void)
-{
-	return curl_version();
 }
 
 /*
@@ -506,11 +510,11 @@ dp_transport_start(const DpRequest *request, void *owner)
 long
 dp_transport_timeout(void)
 {
-	TimestampTz now;
+	int64		now;
 
 	if (!timer_set)
 		return -1;
-	now = GetCurrentTimestamp();
+	now = monotonic_us();
 	return timer_due <= now ? 0 : (long) ((timer_due - now + 999) / 1000);
 }
 
@@ -595,7 +599,7 @@ dp_transport_drive(void)
 	CURLMsg    *message;
 
 	block_signals(&saved);
-	if (timer_set && timer_due <= GetCurrentTimestamp())
+	if (timer_set && timer_due <= monotonic_us())
 	{
 		timer_set = false;
 		(void) curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);

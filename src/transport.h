@@ -24,6 +24,5 @@ extern void *dp_transport_owner(DpTransfer *transfer);
 extern const DpResponse *dp_transport_response(DpTransfer *transfer);
 extern bool dp_transport_abandon(DpTransfer *transfer);
 extern void dp_transport_release(DpTransfer *transfer);
-extern const char *dp_transport_library_version(void);
 
 #endif							/* DIGIPAY_TRANSPORT_H */

@@ -61,7 +61,6 @@ static int *queue = NULL;
 static bool *queued = NULL;		/* by slot: is it in the queue? */
 static int	queue_length = 0;
 
-static TimestampTz started_at;
 static bool leftover = false;	/* rows of the last worker that are locked */
 static TimestampTz recover_at;	/* when to try them again */
 
@@ -100,16 +99,15 @@ become_the_worker(void)
 }
 
 /*
- * Clean up after a worker that was killed: all that was in flight before now, or
- * before that moment when we have payments of our own.
+ * Clean up after a worker that was killed, while we have nothing in flight
+ * ourselves: then whatever is, is his.
  */
 static void
-recover(TimestampTz sent_before)
+recover(void)
 {
-	int			lost = dp_journal_recover(sent_before, &leftover);
+	int			lost = dp_journal_recover(&leftover);
 
-	if (!dp_transaction_commit())
-		proc_exit(0);
+	dp_transaction_commit();
 	if (lost > 0)
 		ereport(LOG,
 				(errmsg_plural("digipay: %d payment was on its way when the last worker ended; its state is now unknown",
@@ -128,9 +126,7 @@ open_journal(void)
 	if (!dp_transaction_begin())
 		proc_exit(0);
 	(void) dp_journal_origin();
-	/* by no clock: that may have been set back since they were sent */
-	recover(DT_NOEND);
-	started_at = GetCurrentTimestamp();
+	recover();
 }
 
 /* Try again what somebody had locked at our start; an error is not ours. */
@@ -143,7 +139,7 @@ recover_leftover(void)
 	PG_TRY();
 	{
 		if (dp_transaction_begin())
-			recover(started_at);
+			recover();
 	}
 	PG_CATCH();
 	{
@@ -157,7 +153,7 @@ recover_leftover(void)
 
 /*
  * SIGTERM.  A commit that waits for a synchronous standby would not notice a
- * mere request, so that wait is cut short; dp_transaction_commit reports it.
+ * mere request, so that wait is cut short; dp_transaction_commit ends us then.
  */
 static void
 on_sigterm(SIGNAL_ARGS)
@@ -303,9 +299,11 @@ serve(int slot)
 		return false;
 	if (!dp_mailbox_take(&waiter))
 		return true;
+	if (dp_payment_join(&ask, &waiter))
+		return true;
 	if (refuse)
 		refuse_for_now(&waiter);
-	else if (!dp_payment_join(&ask, &waiter))
+	else
 		dp_payment_admit(&ask, &waiter);
 	return true;
 }
@@ -387,6 +385,7 @@ stop_if_done(void)
 {
 	if (dp_places_taken() > 0 && GetCurrentTimestamp() < stop_by)
 		return;
+	dp_transaction_stop_waiting();
 	dp_payment_give_up("the server was stopped before the answer came");
 	(void) dp_payment_turn();
 	proc_exit(0);
@@ -433,7 +432,6 @@ turn(void)
 														dp_payment_trouble());
 			break;
 		case DP_TURN_UNINSTALLED:
-		case DP_TURN_CUT_SHORT:
 			proc_exit(0);
 	}
 }
@@ -451,7 +449,7 @@ sleep_time(void)
 {
 	long		timeout = earlier(dp_transport_timeout(), dp_payment_timeout());
 
-	if (leftover)
+	if (leftover && dp_payment_count() == 0)
 		timeout = earlier(timeout, IDLE_LOOK_MS);
 	if (stopping)
 		timeout = earlier(timeout, Max(0, (stop_by - GetCurrentTimestamp()) / 1000 + 1));
@@ -517,7 +515,7 @@ digipay_worker_main(Datum arg)
 			serve_posts();
 		}
 		turn();
-		if (leftover && recover_at <= GetCurrentTimestamp())
+		if (leftover && dp_payment_count() == 0 && recover_at <= GetCurrentTimestamp())
 			recover_leftover();
 		dp_transport_drive();
 		dp_payment_collect();

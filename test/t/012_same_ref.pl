@@ -472,5 +472,29 @@ is_deeply(
 	[], 'the journal knows all that is booked');
 is_deeply([ grep { $state{$_} eq 'sending' } sort keys %state ], [], 'nothing is left in sending');
 
+# ------------------------------- two inquiries at once with one ref_id
+
+# each caller gets its own bill or an error, never the other one's
+$node->safe_psql('postgres', 'CREATE TABLE mixed_up (asked text, got text)');
+my @askers = map {
+	DigipayTest::async($node, qq{
+		DO \$body\$
+		DECLARE
+			got text;
+		BEGIN
+			FOR i IN 1 .. 100 LOOP
+				BEGIN
+					SELECT customer_no INTO got FROM digipay_inquire('pln', '$_', 'asked-by-two');
+					IF got <> '$_' THEN
+						INSERT INTO mixed_up VALUES ('$_', got);
+					END IF;
+				EXCEPTION WHEN SQLSTATE 'PY002' THEN
+				END;
+			END LOOP;
+		END \$body\$})
+} qw(530000000001 530000000002);
+is($_->status, 0, 'an asker goes through all of them') for @askers;
+is($node->safe_psql('postgres', 'SELECT count(*) FROM mixed_up'), 0, 'nobody got the other bill');
+
 $node->stop('fast');
 done_testing();

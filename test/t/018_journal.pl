@@ -84,6 +84,7 @@ is(pay("stuck-$_"), 'sending', "outcome $_ cannot be written") for 1 .. 3;
 DigipayTest::fails_with($node, "SELECT digipay_pay($bill, 'stuck-4')",
 	'PY003', 'after three of them a payment is refused', message => qr/cannot write/);
 is(requests('stuck-4'), 0, 'and not sent');
+is(pay('stuck-1'), 'sending', 'but not called unsent where it was sent');
 sql('ALTER TABLE digipay_payment RENAME COLUMN elsewhere TO name');
 DigipayTest::wait_for_state($node, "stuck-$_", 'succeeded') for 1 .. 3;
 is(requests("stuck-$_"), 1, "payment $_ was sent once") for 1 .. 3;
