@@ -449,8 +449,6 @@ sleep_time(void)
 {
 	long		timeout = earlier(dp_transport_timeout(), dp_payment_timeout());
 
-	if (leftover && dp_payment_count() == 0)
-		timeout = earlier(timeout, IDLE_LOOK_MS);
 	if (stopping)
 		timeout = earlier(timeout, Max(0, (stop_by - GetCurrentTimestamp()) / 1000 + 1));
 	if (dp_payment_count() == 0 && !stopping)
