@@ -5,13 +5,19 @@ OBJS        = \
 	src/amount.o \
 	src/answer.o \
 	src/api.o \
+	src/api_queue.o \
+	src/argument.o \
+	src/backlog.o \
 	src/charset.o \
 	src/client.o \
 	src/credential.o \
 	src/detail.o \
 	src/digipay.o \
+	src/fault.o \
+	src/fence.o \
 	src/guc.o \
 	src/health.o \
+	src/job.o \
 	src/journal.o \
 	src/launch.o \
 	src/lookup.o \
@@ -27,8 +33,13 @@ OBJS        = \
 	src/srf.o \
 	src/state.o \
 	src/statement.o \
+	src/submit.o \
 	src/transport.o \
 	src/transport_url.o \
+	src/turn.o \
+	src/verdict.o \
+	src/watch.o \
+	src/webhook.o \
 	src/worker.o
 PGFILEDESC  = "digipay - pays Indonesian bills from SQL"
 DATA        = $(wildcard sql/*--*.sql)

@@ -147,7 +147,7 @@ COMMENT ON COLUMN digipay_payment.server IS 'the foreign server that it was paid
 COMMENT ON COLUMN digipay_payment.account IS 'username@host at the time of the intent; the payment is only ever sent or asked about under it';
 COMMENT ON COLUMN digipay_payment.requested_by IS 'the role that asked';
 COMMENT ON COLUMN digipay_payment.status_checks IS 'how many status questions were asked';
-COMMENT ON COLUMN digipay_payment.next_check_at IS 'when something is due; NULL for what is final';
+COMMENT ON COLUMN digipay_payment.next_check_at IS 'when something is due; infinity for what is in review, NULL for what is final';
 COMMENT ON COLUMN digipay_payment.http_status IS 'HTTP status of the last answer';
 COMMENT ON COLUMN digipay_payment.max_price IS 'what the price was not to exceed';
 COMMENT ON COLUMN digipay_payment.reply IS 'the reply''s whole data object, unknown keys included';
@@ -231,10 +231,10 @@ COMMENT ON TABLE digipay_event IS
 'what went wrong or out of the ordinary, with the bytes of every reply that was not trusted or could not be stored';
 COMMENT ON COLUMN digipay_event.id IS 'order of writing';
 COMMENT ON COLUMN digipay_event.server IS 'the foreign server';
-COMMENT ON COLUMN digipay_event.ref_id IS 'the payment or inquiry that it is about';
+COMMENT ON COLUMN digipay_event.ref_id IS 'the payment or inquiry that it is about; empty where it is about none';
 COMMENT ON COLUMN digipay_event.at IS 'when it was written';
 COMMENT ON COLUMN digipay_event.kind IS
-'untrusted (a reply that cannot be believed), transport (no complete reply), unstored (a trusted reply that this database cannot hold), recovered (found in flight after a crash)';
+'untrusted (a reply that cannot be believed, or says nothing), transport (no complete reply), unstored (a trusted reply that this database cannot hold), recovered (found in flight after a crash), not_found (the provider does not know the ref_id), doubtful (it does not know the outcome, or is odd), ignored (an answer that changes nothing), contradiction (a final state is in doubt), asked (about a final payment), retried, settled, webhook (a call-back about an unknown payment), taken_over';
 COMMENT ON COLUMN digipay_event.http_status IS 'HTTP status, where there was one';
 COMMENT ON COLUMN digipay_event.curl_code IS 'libcurl''s result code, where the transfer failed';
 COMMENT ON COLUMN digipay_event.note IS 'what happened, in words';
@@ -248,13 +248,25 @@ COMMENT ON COLUMN digipay_event.body IS 'the bytes that came';
 CREATE TABLE digipay_fence (
 	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
 	origin uuid NOT NULL,
-	since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+	system_identifier bigint NOT NULL,
+	timeline integer NOT NULL,
+	database oid NOT NULL,
+	device bigint NOT NULL,
+	inode bigint NOT NULL,
+	since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	ask_first boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE digipay_fence IS
-'the mark of this database that every payment of the journal carries; not dumped';
+'the mark of this database that every payment of the journal carries, and the place that it serves; not dumped';
 COMMENT ON COLUMN digipay_fence.only_row IS 'keeps the table to one row';
 COMMENT ON COLUMN digipay_fence.origin IS 'the mark that new payments get';
+COMMENT ON COLUMN digipay_fence.system_identifier IS 'of the database cluster';
+COMMENT ON COLUMN digipay_fence.timeline IS 'of the database cluster; another one after a promotion or a recovery to an earlier point';
+COMMENT ON COLUMN digipay_fence.database IS 'oid of the database';
+COMMENT ON COLUMN digipay_fence.device IS 'device of the file PG_VERSION in the data directory';
+COMMENT ON COLUMN digipay_fence.inode IS 'inode of the file PG_VERSION in the data directory';
 COMMENT ON COLUMN digipay_fence.since IS 'when the mark was made';
+COMMENT ON COLUMN digipay_fence.ask_first IS 'whether older payments, and new ones for a day, are asked about before they are sent';
 
 -- what a dump must carry
 SELECT pg_catalog.pg_extension_config_dump('digipay_payment', '');
@@ -280,6 +292,97 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION digipay_pay(text, text, text, boolean, name, numeric) FROM PUBLIC;
 COMMENT ON FUNCTION digipay_pay(text, text, text, boolean, name, numeric) IS
 'pays one bill and waits for the provider''s answer; an error means that nothing was sent';
+
+CREATE FUNCTION digipay_submit(
+	code text,
+	customer_no text,
+	ref_id text,
+	testing boolean DEFAULT NULL,
+	server name DEFAULT NULL,
+	max_price numeric DEFAULT NULL,
+	not_after timestamptz DEFAULT NULL)
+RETURNS digipay_payment
+AS 'MODULE_PATHNAME', 'digipay_submit'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_submit(text, text, text, boolean, name, numeric, timestamptz) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_submit(text, text, text, boolean, name, numeric, timestamptz) IS
+'queues one payment in the caller''s transaction: paid after COMMIT, and nothing after ROLLBACK';
+
+CREATE FUNCTION digipay_wait(
+	ref_id text,
+	timeout interval DEFAULT '90 s',
+	server name DEFAULT NULL)
+RETURNS digipay_payment
+AS 'MODULE_PATHNAME', 'digipay_wait'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_wait(text, interval, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_wait(text, interval, name) IS
+'waits until a payment is final or the time is over; its row then';
+
+CREATE FUNCTION digipay_wait_all(
+	ref_ids text[],
+	timeout interval DEFAULT '90 s',
+	server name DEFAULT NULL)
+RETURNS SETOF digipay_payment
+AS 'MODULE_PATHNAME', 'digipay_wait_all'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+REVOKE ALL ON FUNCTION digipay_wait_all(text[], interval, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_wait_all(text[], interval, name) IS
+'waits until all of these payments are final or the time is over; their rows then, in that order';
+
+CREATE FUNCTION digipay_status(
+	ref_id text,
+	server name DEFAULT NULL,
+	refresh boolean DEFAULT false)
+RETURNS digipay_payment
+AS 'MODULE_PATHNAME', 'digipay_status'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_status(text, name, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_status(text, name, boolean) IS
+'asks the provider about a payment, unless that was done a moment ago; about a final one only with refresh';
+
+CREATE FUNCTION digipay_retry(
+	ref_id text,
+	server name DEFAULT NULL)
+RETURNS digipay_payment
+AS 'MODULE_PATHNAME', 'digipay_retry'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_retry(text, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_retry(text, name) IS
+'sends again what provably moved no money: not_sent, rejected, cancelled';
+
+CREATE FUNCTION digipay_cancel(
+	ref_id text,
+	server name DEFAULT NULL)
+RETURNS digipay_payment
+AS 'MODULE_PATHNAME', 'digipay_cancel'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_cancel(text, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_cancel(text, name) IS
+'takes back a payment that is still queued, in the caller''s transaction';
+
+CREATE FUNCTION digipay_settle(
+	ref_id text,
+	outcome digipay_state,
+	note text,
+	server name DEFAULT NULL)
+RETURNS digipay_payment
+AS 'MODULE_PATHNAME', 'digipay_settle'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_settle(text, digipay_state, text, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_settle(text, digipay_state, text, name) IS
+'a person''s verdict on a payment in review; who and why is kept in digipay_event';
+
+CREATE FUNCTION digipay_webhook(
+	body bytea,
+	signature text,
+	server name DEFAULT NULL)
+RETURNS digipay_payment
+AS 'MODULE_PATHNAME', 'digipay_webhook'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_webhook(bytea, text, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_webhook(bytea, text, name) IS
+'applies the provider''s call-back, if its signature is right; NULL for a ping';
 
 CREATE FUNCTION digipay_inquire(
 	code text,
@@ -319,6 +422,67 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION digipay_worker_stop() FROM PUBLIC;
 COMMENT ON FUNCTION digipay_worker_stop() IS
 'ends this database''s worker once its answers are in; false when none was running';
+
+CREATE FUNCTION digipay_take_over(lost_nothing boolean DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME', 'digipay_take_over'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_take_over(boolean) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_take_over(boolean) IS
+'makes this database''s queue its own after a copy, a restore or a promotion: call it when the other database pays no more';
+
+CREATE FUNCTION digipay_stats()
+RETURNS TABLE (started_at timestamptz, sent bigint, succeeded bigint, failed bigint,
+	rejected bigint, refunded bigint, pending bigint, unknown bigint, not_sent bigint,
+	review bigint, cancelled bigint, status_questions bigint, retries bigint,
+	bytes_sent bigint, bytes_received bigint, reply_ms_avg numeric, reply_ms_max numeric,
+	in_flight bigint, queue_length bigint, webhooks bigint, webhooks_refused bigint)
+AS 'MODULE_PATHNAME', 'digipay_stats'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+REVOKE ALL ON FUNCTION digipay_stats() FROM PUBLIC;
+COMMENT ON FUNCTION digipay_stats() IS
+'what the worker has done since its start; no row when none is running';
+
+--
+-- What is not over yet.  By the worker's index, so it costs what is open, not
+-- what the journal holds.
+--
+
+CREATE VIEW digipay_unsettled AS
+	SELECT p.server, p.ref_id, p.state, p.code, p.customer_no,
+		pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.requested_at AS age,
+		CASE p.state
+			WHEN 'queued' THEN 'it is paid'
+			WHEN 'sending' THEN 'its answer comes, or its time-out'
+			WHEN 'review' THEN 'a person calls digipay_settle'
+			ELSE 'the provider is asked'
+		END AS next,
+		CASE WHEN p.state NOT IN ('sending', 'review') THEN p.next_check_at END AS next_at,
+		p.not_after, p.status_checks, p.rc, p.message,
+		coalesce(p.error, CASE p.state
+			WHEN 'queued' THEN 'it waits for its turn'
+			WHEN 'sending' THEN 'it is on its way'
+			WHEN 'pending' THEN 'the provider has not decided'
+		END) AS why,
+		p.testing
+	FROM digipay_payment p
+	WHERE p.next_check_at IS NOT NULL;
+COMMENT ON VIEW digipay_unsettled IS
+'the payments that are not final, or wait for a person: how old, what is next and when, and why';
+COMMENT ON COLUMN digipay_unsettled.server IS 'the foreign server that it is paid through';
+COMMENT ON COLUMN digipay_unsettled.ref_id IS 'your reference';
+COMMENT ON COLUMN digipay_unsettled.state IS 'what is known of the payment';
+COMMENT ON COLUMN digipay_unsettled.code IS 'the product';
+COMMENT ON COLUMN digipay_unsettled.customer_no IS 'the customer number';
+COMMENT ON COLUMN digipay_unsettled.age IS 'time since it was asked for';
+COMMENT ON COLUMN digipay_unsettled.next IS 'what happens next';
+COMMENT ON COLUMN digipay_unsettled.next_at IS 'not before when';
+COMMENT ON COLUMN digipay_unsettled.not_after IS 'when a queued payment is cancelled instead of paid';
+COMMENT ON COLUMN digipay_unsettled.status_checks IS 'how often the provider was asked';
+COMMENT ON COLUMN digipay_unsettled.rc IS 'the provider''s last response code';
+COMMENT ON COLUMN digipay_unsettled.message IS 'the provider''s last message';
+COMMENT ON COLUMN digipay_unsettled.why IS 'why it is not final';
+COMMENT ON COLUMN digipay_unsettled.testing IS 'true for a payment that the provider only pretends to make';
 
 --
 -- Reading what came back: pure functions, for everybody

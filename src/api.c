@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * api.c
- *	  The functions that ask the provider, and those for the worker: read the
+ *	  The functions that pay and inquire, and those for the worker: read the
  *	  arguments, check them, call, return.
  *
- * What only reads is in detail.c, the look at everything in health.c, the
- * options' validator in option.c.
+ * What queues, waits and asks about payments is in api_queue.c, what only reads
+ * in detail.c, the look at everything in health.c, the options' validator in
+ * option.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,13 +16,11 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/numeric.h"
 
-#include "amount.h"
+#include "argument.h"
 #include "client.h"
 #include "credential.h"
 #include "digipay.h"
-#include "guc.h"
 #include "launch.h"
 #include "lookup.h"
 #include "problem.h"
@@ -36,120 +35,12 @@
 #define BUSY_TRIES	3
 
 PG_FUNCTION_INFO_V1(digipay_pay);
+PG_FUNCTION_INFO_V1(digipay_retry);
 PG_FUNCTION_INFO_V1(digipay_inquire);
+PG_FUNCTION_INFO_V1(digipay_take_over);
 PG_FUNCTION_INFO_V1(digipay_worker_start);
 PG_FUNCTION_INFO_V1(digipay_worker_stop);
 PG_FUNCTION_INFO_V1(digipay_response_codes);
-
-/* ----------
- * Arguments
- * ----------
- */
-
-/* Raise 22023 for an argument. */
-static void
-bad_argument(const char *name, const char *what, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s %s", name, what),
-			 errhint("%s", hint)));
-}
-
-/*
- * A text argument that goes to the provider: printable ASCII, not empty, no
- * blanks at its ends, at most max bytes, which dest has room for.
- */
-static void
-take_text(FunctionCallInfo fcinfo, int argno, const char *name, char *dest, size_t max)
-{
-	text	   *arg;
-	const char *data;
-	size_t		len;
-
-	if (PG_ARGISNULL(argno))
-		bad_argument(name, "must not be NULL", "Give the bill's own value.");
-	arg = PG_GETARG_TEXT_PP(argno);
-	data = VARDATA_ANY(arg);
-	len = VARSIZE_ANY_EXHDR(arg);
-	if (len == 0)
-		bad_argument(name, "must not be empty", "Give the bill's own value.");
-	if (len > max)
-		bad_argument(name, psprintf("must not be longer than %zu characters", max),
-					 "Shorten it; the provider takes no longer ones.");
-	for (size_t i = 0; i < len; i++)
-	{
-		if (data[i] < ' ' || data[i] > '~')
-			bad_argument(name, "must be printable ASCII",
-						 "Remove line breaks, accents and other special characters.");
-	}
-	if (data[0] == ' ' || data[len - 1] == ' ')
-		bad_argument(name, "must not begin or end with a space", "Use trim() on it.");
-	memcpy(dest, data, len);
-	dest[len] = '\0';
-}
-
-/*
- * An amount as text: zero or more, finite, and of a sane length.  dest has room
- * for DP_AMOUNT_MAX characters.
- */
-static void
-take_amount(FunctionCallInfo fcinfo, int argno, const char *name, char *dest)
-{
-	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out,
-														   PG_GETARG_DATUM(argno)));
-
-	if (text[0] == '-' || !dp_amount_is_numeric(text, false))
-		bad_argument(name, "must be an amount of zero or more, of at most 100 digits",
-					 "Give it in rupiah.");
-	strlcpy(dest, text, DP_AMOUNT_MAX + 1);
-}
-
-/* The amount of an e-money inquiry: whole thousands, as an integer. */
-static void
-take_whole_thousands(FunctionCallInfo fcinfo, int argno, DpAsk *ask)
-{
-	Datum		thousand = DirectFunctionCall1(int8_numeric, Int64GetDatum(1000));
-	Datum		value;
-	Datum		rest;
-
-	take_amount(fcinfo, argno, "amount", ask->amount);
-	value = PG_GETARG_DATUM(argno);
-	rest = DirectFunctionCall2(numeric_mod, value, thousand);
-	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, rest,
-										  DirectFunctionCall1(int8_numeric, Int64GetDatum(0)))) ||
-		DatumGetBool(DirectFunctionCall2(numeric_lt, value, thousand)))
-		bad_argument("amount", "must be a multiple of 1000", "Give it in rupiah.");
-	value = DirectFunctionCall2(numeric_round, value, Int32GetDatum(0));
-	strlcpy(ask->amount, DatumGetCString(DirectFunctionCall1(numeric_out, value)),
-			sizeof(ask->amount));
-}
-
-/*
- * The arguments that paying and inquiring have in common (0 code, 1
- * customer_no, 2 ref_id, 3 testing, 4 server), checked; the account is loaded
- * without its key.  Raises the contract's errors.
- */
-static void
-take_arguments(FunctionCallInfo fcinfo, DpCommand command, DpAsk *ask, DpAccount *account)
-{
-	const char *server_name;
-	DpProblem	problem;
-
-	memset(ask, 0, sizeof(*ask));
-	ask->command = command;
-	take_text(fcinfo, 0, "code", ask->code, DP_CODE_MAX);
-	take_text(fcinfo, 1, "customer_no", ask->customer_no, DP_CUSTOMER_NO_MAX);
-	take_text(fcinfo, 2, "ref_id", ask->ref_id, DP_REF_ID_MAX);
-
-	server_name = PG_ARGISNULL(4) ? dp_guc_server : NameStr(*PG_GETARG_NAME(4));
-	ask->server = dp_server_find(server_name);
-	dp_server_check_usage(ask->server, server_name);
-	if (!dp_account_load(ask->server, false, account, &problem))
-		dp_problem_raise(&problem);
-	ask->testing = PG_ARGISNULL(3) ? account->testing : PG_GETARG_BOOL(3);
-	namestrcpy(&ask->requested_by, GetUserNameFromId(GetUserId(), false));
-}
 
 /* ----------
  * Paying
@@ -233,6 +124,25 @@ check_columns(FunctionCallInfo fcinfo)
 }
 
 /*
+ * Must the payment be sent again?  Raises 55000 where that would be wrong: only
+ * what provably moved no money may be.  Another session's retry is waited for.
+ */
+static bool
+retry_is_needed(const DpAsk *ask, DpState state)
+{
+	if (!dp_state_may_be_retried(state) && state != DP_SENDING)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("payment \"%s\" is %s and cannot be sent again", ask->ref_id,
+						dp_state_name(state)),
+				 errdetail("Only not_sent, rejected and cancelled payments have provably moved no money."),
+				 errhint(dp_state_is_final(state) ?
+						 "Use a new ref_id if the bill is still to be paid." :
+						 "Use digipay_wait for its outcome.")));
+	return true;
+}
+
+/*
  * Pay, or find out what has become of the payment.  Returns the journal's row.
  */
 static Datum
@@ -249,7 +159,8 @@ pay(FunctionCallInfo fcinfo, const DpAsk *ask, DpAccount *account)
 		if (known)
 		{
 			check_same_bill(ask, &found);
-			done = !dp_state_may_leave(found.state) && found.state != DP_SENDING;
+			done = ask->retry ? !retry_is_needed(ask, found.state) :
+				!dp_state_may_leave(found.state) && found.state != DP_SENDING;
 		}
 		done = done || hand_over(ask, account, &found);
 		dp_lookup_done();
@@ -270,9 +181,25 @@ digipay_pay(PG_FUNCTION_ARGS)
 	DpAccount	account;
 
 	dp_refuse_wrong_situation("digipay_pay");
-	take_arguments(fcinfo, DP_PAY, &ask, &account);
+	dp_take_bill(fcinfo, DP_PAY, &ask, &account);
 	if (!PG_ARGISNULL(5))
-		take_amount(fcinfo, 5, "max_price", ask.max_price);
+		dp_take_amount(fcinfo, 5, "max_price", ask.max_price);
+	PG_RETURN_DATUM(pay(fcinfo, &ask, &account));
+}
+
+/*
+ * Send again what provably moved no money: the bill is the row's.
+ */
+Datum
+digipay_retry(PG_FUNCTION_ARGS)
+{
+	DpAsk		ask;
+	DpAccount	account;
+
+	dp_refuse_wrong_situation("digipay_retry");
+	dp_take_key(fcinfo, 0, 1, DP_PAY, &ask, &account);
+	ask.retry = true;
+	dp_lookup_bill(&account, &ask);
 	PG_RETURN_DATUM(pay(fcinfo, &ask, &account));
 }
 
@@ -290,15 +217,15 @@ digipay_inquire(PG_FUNCTION_ARGS)
 	DpFound		found;
 
 	dp_refuse_wrong_situation("digipay_inquire");
-	take_arguments(fcinfo, DP_INQUIRE, &ask, &account);
+	dp_take_bill(fcinfo, DP_INQUIRE, &ask, &account);
 	if (!PG_ARGISNULL(5))
 	{
 		ask.year = PG_GETARG_INT32(5);
 		if (ask.year < 1900 || ask.year > 2999)
-			bad_argument("year", "must be a year of four digits", "Give the tax year.");
+			dp_bad_argument("year", "must be a year of four digits", "Give the tax year.");
 	}
 	if (!PG_ARGISNULL(6))
-		take_whole_thousands(fcinfo, 6, &ask);
+		dp_take_whole_thousands(fcinfo, 6, &ask);
 
 	if (dp_client_ask(&ask, &answer) == DP_WAITED_LOST)
 		ereport(ERROR,
@@ -340,6 +267,34 @@ Datum
 digipay_worker_stop(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(dp_launch_stop());
+}
+
+/* Make this queue ours; see fence.c. */
+Datum
+digipay_take_over(PG_FUNCTION_ARGS)
+{
+	DpAsk		ask;
+	DpAnswer	answer;
+
+	dp_refuse_wrong_situation("digipay_take_over");
+	memset(&ask, 0, sizeof(ask));
+	ask.command = DP_TAKE_OVER;
+	ask.lost_nothing = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
+	namestrcpy(&ask.requested_by, GetUserNameFromId(GetUserId(), false));
+	if (dp_client_ask(&ask, &answer) == DP_WAITED_LOST)
+		ereport(ERROR,
+				(errcode(DP_ERRCODE_NO_WORKER),
+				 errmsg("the worker ended before it had taken over"),
+				 errhint("See the line \"fence\" of digipay_health(); call digipay_take_over() again if it is still up.")));
+	if (answer.kind == DP_ANSWER_PROBLEM)
+		dp_problem_raise(&answer.problem);
+	if (answer.kind == DP_ANSWER_BUSY)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the queue could not be taken over because of a lock"),
+				 errdetail("A transaction, perhaps this one, has locked payments or the table."),
+				 errhint("Call digipay_take_over() again when that transaction has ended.")));
+	PG_RETURN_VOID();
 }
 
 /* ----------

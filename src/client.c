@@ -31,7 +31,10 @@ static void
 wait_ended(void *arg)
 {
 	const DpAsk *ask = arg;
-	const char *what = ask->command == DP_PAY ? "payment" : "inquiry";
+	const char *what = ask->command == DP_PAY ? "payment" :
+		ask->command == DP_INQUIRE ? "inquiry" :
+		ask->command == DP_STATUS ? "status question" :
+		ask->command == DP_WEBHOOK ? "call-back" : "request";
 	DpMail		mail;
 
 	(void) dp_mailbox_withdraw();
@@ -42,6 +45,8 @@ wait_ended(void *arg)
 	else if (ask->command == DP_PAY)
 		errcontext("digipay payment \"%s\", which goes on without this session: call digipay_pay again with the same ref_id for its outcome",
 				   ask->ref_id);
+	else if (ask->command == DP_WEBHOOK || ask->command == DP_TAKE_OVER)
+		errcontext("digipay %s, which goes on without this session", what);
 	else
 		errcontext("digipay %s \"%s\", whose answer nobody waits for any more",
 				   what, ask->ref_id);
@@ -128,4 +133,35 @@ dp_client_ask(const DpAsk *ask, DpAnswer *answer)
 			return DP_WAITED_LOST;
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/*
+ * Sleep until the payment has become final, or may have, or the time is over.
+ * Starts the worker if need be, since without one nothing will happen to the
+ * payment.  It may come back early: look, and call again.
+ */
+void
+dp_client_watch(const DpAsk *ask, long timeout_ms)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	uint32		wait_event = dp_wait_event("DigipayOutcome");
+	DpMail		mail;
+
+	(void) dp_launch_ensure();
+	if (!dp_mailbox_post(ask))
+		return;
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		mail = dp_mailbox_look();
+		if ((mail != DP_MAIL_WAITING && mail != DP_MAIL_TAKEN) || now >= until)
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 (until - now) / 1000 + 1, wait_event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (!dp_mailbox_withdraw())
+		dp_mailbox_forget();
 }

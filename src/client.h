@@ -15,5 +15,6 @@ typedef enum DpWaited
 } DpWaited;
 
 extern DpWaited dp_client_ask(const DpAsk *ask, DpAnswer *answer);
+extern void dp_client_watch(const DpAsk *ask, long timeout_ms);
 
 #endif							/* DIGIPAY_CLIENT_H */

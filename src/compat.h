@@ -99,6 +99,13 @@ typedef void DpJsonActionResult;
 #define DP_JSON_ACTION_DONE return
 #endif
 
+/* 15 made a function of the timeline that is written to */
+#if PG_VERSION_NUM >= 150000
+#define dp_current_timeline() GetWALInsertionTimeLine()
+#else
+#define dp_current_timeline() ThisTimeLineID
+#endif
+
 /* 15 made md5 tell why it failed */
 static inline bool
 dp_md5_hex(const char *text, size_t len, char *hex, const char **why)

@@ -87,7 +87,7 @@ option_value(const text *option, const char *name)
  * since the stock function leaves copies behind that cannot be wiped.
  */
 static void
-take_mapping_options(Datum options, bool with_key, DpAccount *account)
+take_mapping_options(Datum options, bool with_key, DpAccount *account, char **secret)
 {
 	ArrayType  *array = DatumGetArrayTypePCopy(options);
 	Datum	   *items;
@@ -102,6 +102,8 @@ take_mapping_options(Datum options, bool with_key, DpAccount *account)
 			account->username = option_value(item, "username");
 		if (with_key && account->api_key == NULL)
 			account->api_key = option_value(item, "api_key");
+		if (secret != NULL && *secret == NULL)
+			*secret = option_value(item, "webhook_secret");
 	}
 	explicit_bzero(array, VARSIZE(array));
 	pfree(items);
@@ -109,11 +111,12 @@ take_mapping_options(Datum options, bool with_key, DpAccount *account)
 }
 
 /*
- * Load the server's PUBLIC mapping, if it has one.  Not through the system
- * cache, which would keep the key in this process's memory.
+ * Load the server's PUBLIC mapping, if it has one, and the secret of its
+ * call-backs if that is not NULL.  Not through the system cache, which would
+ * keep the key in this process's memory.
  */
 static void
-load_public_mapping(Oid server, bool with_key, DpAccount *account)
+load_public_mapping(Oid server, bool with_key, DpAccount *account, char **secret)
 {
 	Relation	mappings = table_open(UserMappingRelationId, AccessShareLock);
 	ScanKeyData keys[2];
@@ -134,7 +137,7 @@ load_public_mapping(Oid server, bool with_key, DpAccount *account)
 		options = heap_getattr(tuple, Anum_pg_user_mapping_umoptions,
 							   RelationGetDescr(mappings), &isnull);
 		if (!isnull)
-			take_mapping_options(options, with_key, account);
+			take_mapping_options(options, with_key, account, secret);
 	}
 	systable_endscan(scan);
 	table_close(mappings, AccessShareLock);
@@ -244,7 +247,7 @@ dp_account_load(Oid server, bool with_key, DpAccount *account, DpProblem *proble
 		dp_problem_hint(problem, "Set it with ALTER SERVER ... OPTIONS (SET endpoint '...').");
 		return false;
 	}
-	load_public_mapping(server, with_key && account->api_key_file == NULL, account);
+	load_public_mapping(server, with_key && account->api_key_file == NULL, account, NULL);
 	if (account->username == NULL)
 	{
 		dp_problem_set(problem, ERRCODE_UNDEFINED_OBJECT,
@@ -269,6 +272,26 @@ dp_account_load(Oid server, bool with_key, DpAccount *account, DpProblem *proble
 										  quote_identifier(fs->servername)));
 	}
 	return problem->sqlerrcode == 0;
+}
+
+/*
+ * The secret with which the provider signs its call-backs, palloc'd; wipe it
+ * after use.  NULL, with a problem, if the server has none.
+ */
+char *
+dp_webhook_secret(Oid server, DpProblem *problem)
+{
+	DpAccount	account = {0};
+	char	   *secret = NULL;
+
+	load_public_mapping(server, false, &account, &secret);
+	if (secret == NULL)
+	{
+		dp_problem_set(problem, ERRCODE_UNDEFINED_OBJECT, "the server has no webhook_secret");
+		dp_problem_detail(problem, "Without it, a call-back cannot be told from a forged one.");
+		dp_problem_hint(problem, "Use ALTER USER MAPPING FOR PUBLIC SERVER ... OPTIONS (ADD webhook_secret '...').");
+	}
+	return secret;
 }
 
 /* Forget the key. */

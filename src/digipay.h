@@ -41,7 +41,11 @@ typedef enum DpCommand
 {
 	DP_PAY,
 	DP_INQUIRE,
-	DP_PROBE					/* digipay_health's question */
+	DP_PROBE,					/* digipay_health's question */
+	DP_STATUS,					/* what has become of a payment? */
+	DP_WEBHOOK,					/* the provider's call-back, to be applied */
+	DP_WAIT,					/* tell when a payment has become final */
+	DP_TAKE_OVER				/* make this queue ours */
 } DpCommand;
 
 /* States of a payment: same names and order as the SQL type digipay_state. */
@@ -60,6 +64,22 @@ typedef enum DpState
 	DP_REVIEW
 } DpState;
 
+/* What a status question or a call-back says about a payment. */
+typedef enum DpEvent
+{
+	DP_EVENT_NOTHING,			/* it says nothing about the payment */
+	DP_EVENT_SUCCEEDED,
+	DP_EVENT_FAILED,
+	DP_EVENT_REJECTED,
+	DP_EVENT_REFUNDED,
+	DP_EVENT_PENDING,
+	DP_EVENT_DOUBTFUL,			/* the provider itself does not know, or is odd */
+	DP_EVENT_NOT_FOUND,
+	DP_EVENT_NOT_UNIQUE			/* the ref_id exists, perhaps from elsewhere */
+} DpEvent;
+
+#define DP_EVENT_COUNT	(DP_EVENT_NOT_UNIQUE + 1)
+
 /*
  * What a session asks for.  Plain data without pointers, since it goes through
  * shared memory.
@@ -69,6 +89,11 @@ typedef struct DpAsk
 	DpCommand	command;
 	Oid			server;			/* foreign server */
 	bool		testing;		/* the server's default already applied */
+	bool		retry;			/* DP_PAY: what was rejected or cancelled, too */
+	bool		refresh;		/* DP_STATUS: even if the payment is final */
+	bool		lost_nothing;	/* DP_TAKE_OVER */
+	uint32		body_handle;	/* DP_WEBHOOK: shared memory with the body */
+	uint32		body_len;
 	int32		year;			/* inquiry of property tax; 0: not given */
 	char		code[DP_CODE_MAX + 1];
 	char		customer_no[DP_CUSTOMER_NO_MAX + 1];
@@ -115,13 +140,15 @@ typedef enum DpAnswerKind
 	DP_ANSWER_ROW,				/* look at the journal, or the inquiry */
 	DP_ANSWER_BUSY,				/* somebody's transaction holds the row */
 	DP_ANSWER_PROBLEM,			/* raise this; nothing was sent */
-	DP_ANSWER_PROBE
+	DP_ANSWER_PROBE,
+	DP_ANSWER_NOTHING			/* done; there is no row to look at */
 } DpAnswerKind;
 
 typedef struct DpAnswer
 {
 	DpAnswerKind kind;
 	char		account[DP_ACCOUNT_MAX + 1];	/* of the row, if it is one */
+	char		ref_id[DP_REF_ID_MAX + 1];	/* of a call-back's row */
 	DpProblem	problem;
 	DpProbe		probe;
 } DpAnswer;
@@ -187,6 +214,7 @@ typedef struct DpReply
 {
 	bool		trusted;		/* well-formed, about this request, consistent */
 	DpState		state;			/* what a payment answered so becomes */
+	DpEvent		event;			/* what a status or a call-back says */
 	const char *reason;			/* in words, unless all is well */
 	char	   *ref_id;			/* this and the next two: as echoed */
 	char	   *customer_no;

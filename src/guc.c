@@ -22,18 +22,7 @@ int			dp_guc_max_connections = 256;
 int			dp_guc_idle_timeout = 300;
 int			dp_guc_max_response_size = 4096;
 int			dp_guc_shutdown_grace = 5000;
-static bool take_over_on_promotion = false;
-
-/* Without the fence there is nothing that could be taken over. */
-static bool
-check_take_over(bool *value, void **extra, GucSource source)
-{
-	if (!*value)
-		return true;
-	GUC_check_errcode(ERRCODE_FEATURE_NOT_SUPPORTED);
-	GUC_check_errmsg("digipay.take_over_on_promotion is not supported yet");
-	return false;
-}
+bool		dp_guc_take_over_on_promotion = false;
 
 /* A relative path would be taken from wherever the server happens to be. */
 static bool
@@ -103,12 +92,12 @@ dp_guc_init(void)
 
 	DefineCustomBoolVariable("digipay.take_over_on_promotion",
 							 "Takes over the queue by itself when a standby is promoted.",
-							 NULL,
-							 &take_over_on_promotion,
+							 "Every payment is asked about before it is sent then.",
+							 &dp_guc_take_over_on_promotion,
 							 false,
 							 PGC_SIGHUP,
 							 0,
-							 check_take_over, NULL, NULL);
+							 NULL, NULL, NULL);
 
 	DefineCustomStringVariable("digipay.databases",
 							   "Sets the databases whose worker starts with the server.",

@@ -11,7 +11,8 @@ extern char *dp_guc_secret_dir;
 extern int	dp_guc_max_connections;
 extern int	dp_guc_idle_timeout;	/* seconds; 0: never */
 extern int	dp_guc_max_response_size;	/* kB */
-extern int	dp_guc_shutdown_grace;	/* milliseconds */
+extern int	dp_guc_shutdown_grace;
+extern bool dp_guc_take_over_on_promotion;	/* milliseconds */
 
 extern void dp_guc_init(void);
 

@@ -13,18 +13,17 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/dbcommands.h"
 #include "compat.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/varlena.h"
 
 #include "client.h"
 #include "credential.h"
 #include "digipay.h"
+#include "fence.h"
 #include "guc.h"
 #include "launch.h"
 #include "mailbox.h"
@@ -74,22 +73,31 @@ look_at_extension(ReturnSetInfo *list)
 static void
 look_at_preload(ReturnSetInfo *list)
 {
-	const char *libraries = GetConfigOption("shared_preload_libraries", true, false);
-	bool		preloaded = libraries != NULL && strstr(libraries, "digipay") != NULL;
-	List	   *names = NIL;
-	bool		listed = false;
-	ListCell   *cell;
+	bool		listed = dp_launch_is_listed();
 
-	if (preloaded && dp_guc_databases != NULL &&
-		SplitIdentifierString(pstrdup(dp_guc_databases), ',', &names))
-	{
-		foreach(cell, names)
-			listed = listed || strcmp(lfirst(cell), get_database_name(MyDatabaseId)) == 0;
-	}
 	line(list, "preload", true,
 		 listed ? "the worker of this database starts with the server" :
 		 "the worker of this database starts at the first call",
 		 listed ? NULL : "To start it with the server, set shared_preload_libraries and digipay.databases.");
+}
+
+/* Is this queue ours? */
+static void
+look_at_fence(ReturnSetInfo *list)
+{
+	DpFence		fence;
+
+	dp_fence_read(&fence);
+	if (fence.state == DP_FENCE_OPEN)
+		line(list, "fence", true,
+			 fence.ask_first ?
+			 "this queue is ours, taken over; older payments are asked about before they are sent" :
+			 "this queue is ours", NULL);
+	else
+		line(list, "fence", false,
+			 fence.state == DP_FENCE_UP ? fence.reason :
+			 "there are payments, but no mark; they were restored from a dump",
+			 "When the other database pays no more, call digipay_take_over().");
 }
 
 /* Is there a server, and may we use it? */
@@ -276,8 +284,10 @@ digipay_health(PG_FUNCTION_ARGS)
 	dp_refuse_wrong_situation("digipay_health");
 	(void) look_at_extension(list);
 	look_at_preload(list);
-	if (look_at_worker(list) &&
-		look_at_server(list, name, &server) &&
+	if (!look_at_worker(list))
+		return (Datum) 0;
+	look_at_fence(list);
+	if (look_at_server(list, name, &server) &&
 		look_at_account(list, server, &account))
 		look_at_provider(list, &account);
 	return (Datum) 0;

@@ -14,35 +14,16 @@
 #include "utils/builtins.h"
 
 #include "charset.h"
+#include "fence.h"
 #include "journal.h"
 #include "problem.h"
 #include "state.h"
 #include "statement.h"
 
-static pg_uuid_t origin;		/* the mark of this database */
-
 /* ----------
  * Start
  * ----------
  */
-
-/* The mark of this database; made if there is none. */
-pg_uuid_t
-dp_journal_origin(void)
-{
-	bool		isnull;
-	Datum		value;
-
-	if (dp_run(DP_SQL_GET_ORIGIN, NULL) == 0)
-	{
-		dp_run(DP_SQL_MAKE_ORIGIN, NULL);
-		if (dp_run(DP_SQL_GET_ORIGIN, NULL) == 0)
-			elog(ERROR, "could not make the mark of this database");
-	}
-	value = dp_result(1, &isnull);
-	memcpy(&origin, DatumGetUUIDP(value), sizeof(origin));
-	return origin;
-}
 
 /*
  * Whatever was in flight before we became the only worker belongs to one that is
@@ -54,11 +35,14 @@ int
 dp_journal_recover(bool *leftover)
 {
 	DpParams	params = {0};
+	DpParams	own = {0};
 	int			found;
 
 	dp_param_text(&params, "the worker ended while the payment was on its way; it may have been made");
+	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
 	found = (int) dp_run(DP_SQL_RECOVER, &params);
-	*leftover = dp_run(DP_SQL_FIND_LEFTOVER, NULL) > 0;
+	dp_param(&own, UUIDPGetDatum(dp_fence_origin()));
+	*leftover = dp_run(DP_SQL_FIND_LEFTOVER, &own) > 0;
 	return found;
 }
 
@@ -114,143 +98,253 @@ inquiry_disagrees(const DpAsk *ask, const DpAccount *account, DpProblem *problem
 	return true;
 }
 
-/*
- * The insertion did nothing: find out why, and take over the row if it is one
- * that may leave.  params are those of DP_SQL_INTEND.
- */
-static DpIntent
-resolve_conflict(const DpAsk *ask, const DpAccount *account, DpParams *params,
-				 DpProblem *problem)
+/* The key of a payment's row, and the bill that it should be about. */
+static uint64
+find_payment(const DpAsk *ask, const DpAccount *account)
 {
-	DpParams		key = {0};
+	DpParams	params = {0};
+
+	dp_param_text(&params, account->account);
+	dp_param_text(&params, ask->ref_id);
+	dp_param_text(&params, ask->code);
+	dp_param_text(&params, ask->customer_no);
+	dp_param(&params, BoolGetDatum(ask->testing));
+	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
+	return dp_run(DP_SQL_FIND_PAYMENT, &params);
+}
+
+/* The state in the row that find_payment has found. */
+static DpState
+found_state(void)
+{
 	DpState		state;
 
-	dp_param_text(&key, account->account);
-	dp_param_text(&key, ask->ref_id);
-	dp_param_text(&key, ask->code);
-	dp_param_text(&key, ask->customer_no);
-	dp_param(&key, BoolGetDatum(ask->testing));
-	if (dp_run(DP_SQL_FIND_PAYMENT, &key) > 0)
-	{
-		if (!dp_result_bool(2))
-		{
-			other_bill(problem, ask->ref_id,
-					   "There is a payment with this ref_id and another code, customer_no or testing.");
-			return DP_INTENT_REFUSED;
-		}
-		if (!dp_state_from_name(dp_result_text(1), &state))
-			elog(ERROR, "unrecognized payment state");
-		if (state == DP_SENDING)
-			return DP_INTENT_SENDING;
-		if (!dp_state_may_leave(state))
-			return DP_INTENT_KNOWN;
-		if (dp_run(DP_SQL_CLAIM, params) > 0)
-			return DP_INTENT_MADE;
-	}
-	else
-	{
-		DpParams		foreign_key = {0};
+	if (!dp_state_from_name(dp_result_text(1), &state))
+		elog(ERROR, "unrecognized payment state");
+	return state;
+}
 
-		dp_param_name(&foreign_key, account->server_name);
-		dp_param_text(&foreign_key, ask->ref_id);
-		if (dp_run(DP_SQL_FIND_FOREIGN_PAYMENT, &foreign_key) > 0)
-		{
-			dp_problem_set(problem, DP_ERRCODE_OTHER_BILL,
-						   psprintf("ref_id \"%s\" was used under another account",
-									ask->ref_id));
-			dp_problem_detail(problem,
-							  "It was used through this server under account \"%s\", which is \"%s\" now.",
-							  dp_result_text(1), account->account);
-			dp_problem_hint(problem,
-							"Look at its row in digipay_payment; use a new ref_id only if that has not paid this bill.");
-			return DP_INTENT_REFUSED;
-		}
-	}
-	if (inquiry_disagrees(ask, account, problem))
+/* Is the ref_id taken through this server under another account? */
+static bool
+is_other_accounts(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
+{
+	DpParams	params = {0};
+
+	dp_param_name(&params, account->server_name);
+	dp_param_text(&params, ask->ref_id);
+	if (dp_run(DP_SQL_FIND_FOREIGN_PAYMENT, &params) == 0)
+		return false;
+	dp_problem_set(problem, DP_ERRCODE_OTHER_BILL,
+				   psprintf("ref_id \"%s\" was used under another account", ask->ref_id));
+	dp_problem_detail(problem,
+					  "It was used through this server under account \"%s\", which is \"%s\" now.",
+					  dp_result_text(1), account->account);
+	dp_problem_hint(problem,
+					"Look at its row in digipay_payment; use a new ref_id only if that has not paid this bill.");
+	return true;
+}
+
+/*
+ * There is a row with this ref_id.  What does that mean for the payment?
+ * DP_INTENT_MADE: it may leave, as far as the row is concerned.
+ */
+static DpIntent
+judge_found_row(const DpAsk *ask, DpProblem *problem)
+{
+	DpState		state;
+
+	if (!dp_result_bool(2))
+	{
+		other_bill(problem, ask->ref_id,
+				   "There is a payment with this ref_id and another code, customer_no or testing.");
 		return DP_INTENT_REFUSED;
+	}
+	state = found_state();
+	if (state == DP_SENDING)
+		return DP_INTENT_SENDING;
+	if (!dp_state_may_leave(state) && !(ask->retry && dp_state_may_be_retried(state)))
+		return DP_INTENT_KNOWN;
+	if (dp_result_bool(3))
+		return DP_INTENT_MADE;
+	dp_problem_set(problem, DP_ERRCODE_PAUSED,
+				   psprintf("payment \"%s\" belongs to the queue of another database", ask->ref_id));
+	dp_problem_detail(problem, "Nothing was sent.");
+	dp_problem_hint(problem, "Pay it there; if that database is no more, call digipay_take_over() here.");
+	return DP_INTENT_REFUSED;
+}
+
+/*
+ * The parameters by which a payment is queued or leaves, in the order of
+ * INTENT_TYPES.  not_after 0 is none.
+ */
+static void
+add_intent(DpParams *params, const DpAsk *ask, const DpAccount *account,
+		   TimestampTz not_after, const char *why)
+{
+	dp_param_text(params, ask->ref_id);
+	dp_param_text(params, ask->code);
+	dp_param_text(params, ask->customer_no);
+	dp_param(params, BoolGetDatum(ask->testing));
+	dp_param_name(params, account->server_name);
+	dp_param_text(params, account->account);
+	dp_param(params, NameGetDatum(&ask->requested_by));
+	dp_param_text(params, ask->max_price[0] ? ask->max_price : NULL);
+	dp_param(params, UUIDPGetDatum(dp_fence_origin()));
+	dp_param(params, Int32GetDatum(account->status_interval));
+	dp_param(params, BoolGetDatum(ask->retry));
+	if (not_after != 0)
+		dp_param(params, TimestampTzGetDatum(not_after));
+	else
+		dp_param_null(params);
+	dp_param_text(params, why);
+}
+
+/* Note in the row's history that it leaves again after it had an outcome. */
+static void
+note_retry(const DpAsk *ask, const DpAccount *account)
+{
+	static const DpResponse nothing;
+
+	if (ask->retry)
+		dp_journal_event(account->server_name, ask->ref_id, "retried",
+						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
+}
+
+/* Nothing was written, and no reason is to be found any more. */
+static void
+raise_changed(const DpAsk *ask)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("payment \"%s\" was changed meanwhile", ask->ref_id)));
 }
 
 /*
- * Is there a row of this bill already that is not to be sent again?  *intent
- * says what to do with it.
+ * Write a payment's intent, or find out why it must not be sent.  A veto is
+ * what forbids all payments at present; one that is known already is answered
+ * all the same.  Raises 55P03 where another transaction holds the row.
  */
-static bool
-find_known_row(const DpAsk *ask, const DpAccount *account, DpIntent *intent)
+DpIntent
+dp_journal_intend(const DpAsk *ask, const DpAccount *account, const DpProblem *veto,
+				  DpProblem *problem)
 {
+	DpIntent	found;
 	DpParams	params = {0};
-	DpState		state;
 
-	dp_param_text(&params, account->account);
-	dp_param_text(&params, ask->ref_id);
-	dp_param_text(&params, ask->code);
-	dp_param_text(&params, ask->customer_no);
-	dp_param(&params, BoolGetDatum(ask->testing));
-	if (dp_run(DP_SQL_FIND_PAYMENT, &params) == 0 || !dp_result_bool(2) ||
-		!dp_state_from_name(dp_result_text(1), &state) || dp_state_may_leave(state))
-		return false;
-	*intent = state == DP_SENDING ? DP_INTENT_SENDING : DP_INTENT_KNOWN;
-	return true;
+	if (veto->sqlerrcode != 0)
+	{
+		found = find_payment(ask, account) > 0 ? judge_found_row(ask, problem) : DP_INTENT_MADE;
+		if (found != DP_INTENT_MADE)
+			return found;
+		*problem = *veto;
+		return DP_INTENT_REFUSED;
+	}
+	add_intent(&params, ask, account, 0, NULL);
+	if (!ask->retry && dp_run(DP_SQL_INTEND, &params) > 0)
+		return DP_INTENT_MADE;
+
+	/* there is a row, or an inquiry that disagrees */
+	if (find_payment(ask, account) > 0)
+	{
+		found = judge_found_row(ask, problem);
+		if (found != DP_INTENT_MADE)
+			return found;
+		if (dp_run(DP_SQL_CLAIM, &params) > 0)
+		{
+			note_retry(ask, account);
+			return DP_INTENT_MADE;
+		}
+	}
+	else if (is_other_accounts(ask, account, problem))
+		return DP_INTENT_REFUSED;
+	if (inquiry_disagrees(ask, account, problem))
+		return DP_INTENT_REFUSED;
+	raise_changed(ask);
+	return DP_INTENT_REFUSED;
 }
 
 /*
- * Write a payment's intent, or find out why it must not be sent.  Raises 55P03
- * where another transaction holds the row.
+ * Claim a queued payment, which is about to leave.  Where another transaction
+ * holds the row, or it is not to be paid any more, it is left alone.
  */
 DpIntent
-dp_journal_intend(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
+dp_journal_claim(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 {
-	DpIntent	known;
 	DpParams	params = {0};
+	DpParams	cancel = {0};
+	DpProblem	problem;
 
-	if ((account->paused || dp_journal_is_tampered_with()) &&
-		find_known_row(ask, account, &known))
-		return known;
-	if (account->paused)
-	{
-		dp_problem_set(problem, DP_ERRCODE_PAUSED,
-					   psprintf("server \"%s\" is paused", account->server_name));
-		dp_problem_hint(problem, "Its owner ends that with ALTER SERVER ... OPTIONS (SET paused 'false').");
-		return DP_INTENT_REFUSED;
-	}
-	if (dp_journal_is_tampered_with())
-	{
-		dp_problem_set(problem, DP_ERRCODE_NO_WORKER,
-					   "the journal has a trigger or rule that could change a payment");
-		dp_problem_detail(problem, "Nothing was sent.");
-		dp_problem_hint(problem, "Drop the rules and the BEFORE triggers of digipay_payment, then call again.");
-		return DP_INTENT_REFUSED;
-	}
-	dp_param_text(&params, ask->ref_id);
-	dp_param_text(&params, ask->code);
-	dp_param_text(&params, ask->customer_no);
-	dp_param(&params, BoolGetDatum(ask->testing));
-	dp_param_name(&params, account->server_name);
-	dp_param_text(&params, account->account);
-	dp_param(&params, NameGetDatum(&ask->requested_by));
-	dp_param_text(&params, ask->max_price[0] ? ask->max_price : NULL);
-	dp_param(&params, UUIDPGetDatum(&origin));
-	dp_param(&params, Int32GetDatum(account->status_interval));
-
-	if (dp_run(DP_SQL_INTEND, &params) > 0)
+	add_intent(&params, ask, account, 0, NULL);
+	params.values[10] = Int32GetDatum(account->queue_ttl);
+	if (dp_run(DP_SQL_CLAIM_QUEUED, &params) > 0)
 		return DP_INTENT_MADE;
-	return resolve_conflict(ask, account, &params, problem);
+	if (find_payment(ask, account) == 0 || found_state() != DP_QUEUED ||
+		!inquiry_disagrees(ask, account, &problem))
+		return DP_INTENT_REFUSED;
+	dp_param_text(&cancel, account->account);
+	dp_param_text(&cancel, ask->ref_id);
+	dp_param_text(&cancel, psprintf("%s: %s", problem.message, problem.detail));
+	if (dp_run(DP_SQL_CANCEL, &cancel) > 0)
+	{
+		outcome->became_final = true;
+		outcome->state = DP_CANCELLED;
+	}
+	return DP_INTENT_REFUSED;
+}
+
+/*
+ * Put a payment into the queue, in the transaction that is open: the caller's
+ * own, or the worker's.  why, if not NULL, is for the row's column error.  True
+ * (DP_INTENT_MADE) with the row; else as dp_journal_intend.
+ */
+DpIntent
+dp_journal_enqueue(const DpAsk *ask, const DpAccount *account, TimestampTz not_after,
+				   const char *why, Datum *row, DpProblem *problem)
+{
+	DpParams	params = {0};
+	DpIntent	found;
+	bool		isnull;
+
+	add_intent(&params, ask, account, not_after, why);
+	if (!ask->retry && dp_run(DP_SQL_ENQUEUE, &params) > 0)
+	{
+		*row = dp_result(1, &isnull);
+		return DP_INTENT_MADE;
+	}
+	if (find_payment(ask, account) > 0)
+	{
+		bool		queued = found_state() == DP_QUEUED;
+
+		found = judge_found_row(ask, problem);
+		if (found != DP_INTENT_MADE || queued)
+			return queued && found == DP_INTENT_MADE ? DP_INTENT_KNOWN : found;
+
+		/* its time in the queue begins anew */
+		if (not_after == 0)
+			params.nulls[11] = ' ';
+		if (not_after == 0)
+			params.values[11] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+																				account->queue_ttl));
+		if (dp_run(DP_SQL_REQUEUE, &params) > 0)
+		{
+			*row = dp_result(1, &isnull);
+			note_retry(ask, account);
+			return DP_INTENT_MADE;
+		}
+	}
+	else if (is_other_accounts(ask, account, problem))
+		return DP_INTENT_REFUSED;
+	if (inquiry_disagrees(ask, account, problem))
+		return DP_INTENT_REFUSED;
+	raise_changed(ask);
+	return DP_INTENT_REFUSED;
 }
 
 /* May this ref_id be inquired about?  Not if it is another bill's payment. */
 bool
 dp_journal_may_inquire(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
 {
-	DpParams	params = {0};
-
-	dp_param_text(&params, account->account);
-	dp_param_text(&params, ask->ref_id);
-	dp_param_text(&params, ask->code);
-	dp_param_text(&params, ask->customer_no);
-	dp_param(&params, BoolGetDatum(ask->testing));
-	if (dp_run(DP_SQL_FIND_PAYMENT, &params) > 0 && !dp_result_bool(2))
+	if (find_payment(ask, account) > 0 && !dp_result_bool(2))
 	{
 		other_bill(problem, ask->ref_id,
 				   "There is a payment with this ref_id and another code, customer_no or testing.");
@@ -303,9 +397,9 @@ add_reply_json(DpParams *params, const char *utf8, const char *column, StringInf
 }
 
 /* Write an event, with the bytes that came. */
-static void
-record_event(const char *server, const char *ref_id, const char *kind, const char *note,
-			 const DpResponse *response)
+void
+dp_journal_event(const char *server, const char *ref_id, const char *kind, const char *note,
+				 const DpResponse *response)
 {
 	DpParams	params = {0};
 
@@ -328,9 +422,9 @@ record_event(const char *server, const char *ref_id, const char *kind, const cha
  * REPLY_COLUMNS.  What a reply says counts only when it is trusted.  Returns
  * false if the database cannot hold the reply as jsonb.
  */
-static bool
-add_reply(DpParams *params, const DpResponse *response, const DpReply *reply,
-		  const char *error)
+bool
+dp_journal_add_reply(DpParams *params, const DpResponse *response, const DpReply *reply,
+					 const char *error)
 {
 	static const DpReply nothing;
 	StringInfoData note;
@@ -366,37 +460,37 @@ add_reply(DpParams *params, const DpResponse *response, const DpReply *reply,
 static void
 check_row_has_gone(const DpAsk *ask, const DpAccount *account)
 {
-	DpParams	params = {0};
-
-	dp_param_text(&params, account->account);
-	dp_param_text(&params, ask->ref_id);
-	dp_param_text(&params, ask->code);
-	dp_param_text(&params, ask->customer_no);
-	dp_param(&params, BoolGetDatum(ask->testing));
-	if (dp_run(DP_SQL_FIND_PAYMENT, &params) > 0 &&
-		strcmp(dp_result_text(1), dp_state_name(DP_SENDING)) == 0)
+	if (find_payment(ask, account) > 0 && found_state() == DP_SENDING)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the outcome of payment \"%s\" was not taken by its row", ask->ref_id)));
 }
 
-/*
- * Write a payment's outcome: state not_sent if the request did not leave, else
- * what the reply says.
- */
-void
-dp_journal_outcome(const DpAsk *ask, const DpAccount *account,
-				   const DpResponse *response, const DpReply *reply)
+/* Put a payment that could not leave back into the queue. */
+static uint64
+put_back(const DpAsk *ask, const DpAccount *account, const char *why)
 {
 	DpParams	params = {0};
-	DpState		state = response->departed ? reply->state : DP_NOT_SENT;
-	bool		final = dp_state_is_final(state);
-	const char *error = response->complete ? reply->reason : response->error;
-	bool		stored;
 
 	dp_param_text(&params, account->account);
 	dp_param_text(&params, ask->ref_id);
-	stored = add_reply(&params, response, reply, error);
+	dp_param_text(&params, why);
+	dp_param(&params, Int32GetDatum(account->queue_ttl));
+	return dp_run(DP_SQL_PUT_BACK, &params);
+}
+
+/* Write the state, and what the reply says. */
+static uint64
+record_state(const DpAsk *ask, const DpAccount *account, DpState state,
+			 const DpResponse *response, const DpReply *reply, const char *error,
+			 bool *stored)
+{
+	DpParams	params = {0};
+	bool		final = dp_state_is_final(state);
+
+	dp_param_text(&params, account->account);
+	dp_param_text(&params, ask->ref_id);
+	*stored = dp_journal_add_reply(&params, response, reply, error);
 	dp_param_text(&params, dp_state_name(state));
 	if (response->departed)
 		dp_param(&params, TimestampTzGetDatum(response->sent_at));
@@ -405,21 +499,44 @@ dp_journal_outcome(const DpAsk *ask, const DpAccount *account,
 	dp_param(&params, BoolGetDatum(reply->trusted));
 	dp_param(&params, BoolGetDatum(final && state != DP_REVIEW));
 	dp_param_positive(&params, final ? 0 : account->status_interval);
+	return dp_run(DP_SQL_RECORD_OUTCOME, &params);
+}
 
-	if (dp_run(DP_SQL_RECORD_OUTCOME, &params) == 0)
+/*
+ * Write a payment's outcome: if the request did not leave, not_sent, or queued
+ * again where nobody waits for it; else what the reply says.
+ */
+void
+dp_journal_outcome(const DpAsk *ask, const DpAccount *account, bool from_queue,
+				   const DpResponse *response, const DpReply *reply, DpOutcome *outcome)
+{
+	DpState		state = response->departed ? reply->state :
+		from_queue ? DP_QUEUED : DP_NOT_SENT;
+	const char *error = response->complete ? reply->reason : response->error;
+	bool		stored = true;
+	uint64		found;
+
+	if (state == DP_QUEUED)
+		found = put_back(ask, account, error);
+	else
+		found = record_state(ask, account, state, response, reply, error, &stored);
+	outcome->state = state;
+	outcome->became_final = found > 0 && dp_state_is_final(state);
+
+	if (found == 0)
 	{
 		check_row_has_gone(ask, account);
-		record_event(account->server_name, ask->ref_id, "unstored",
-					 psprintf("the row in state sending has gone; the outcome was %s",
-							  dp_state_name(state)), response);
+		dp_journal_event(account->server_name, ask->ref_id, "unstored",
+						 psprintf("the row in state sending has gone; the outcome was %s",
+								  dp_state_name(state)), response);
 	}
 	else if (!response->complete)
-		record_event(account->server_name, ask->ref_id, "transport", error, response);
+		dp_journal_event(account->server_name, ask->ref_id, "transport", error, response);
 	else if (!reply->trusted)
-		record_event(account->server_name, ask->ref_id, "untrusted", error, response);
+		dp_journal_event(account->server_name, ask->ref_id, "untrusted", error, response);
 	else if (!stored)
-		record_event(account->server_name, ask->ref_id, "unstored",
-					 "this database cannot hold the reply as jsonb", response);
+		dp_journal_event(account->server_name, ask->ref_id, "unstored",
+						 "this database cannot hold the reply as jsonb", response);
 }
 
 /*
@@ -435,7 +552,7 @@ dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 
 	if (!response->complete || !reply->trusted)
 	{
-		record_event(account->server_name, ask->ref_id,
+		dp_journal_event(account->server_name, ask->ref_id,
 					 response->complete ? "untrusted" : "transport",
 					 response->complete ? reply->reason : response->error,
 					 response);
@@ -443,7 +560,7 @@ dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 	}
 	dp_param_name(&params, account->server_name);
 	dp_param_text(&params, ask->ref_id);
-	stored = add_reply(&params, response, reply, NULL);
+	stored = dp_journal_add_reply(&params, response, reply, NULL);
 	dp_param_text(&params, ask->code);
 	dp_param_text(&params, ask->customer_no);
 	dp_param(&params, BoolGetDatum(ask->testing));
@@ -451,7 +568,7 @@ dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 	dp_param(&params, NameGetDatum(&ask->requested_by));
 	dp_run(DP_SQL_RECORD_INQUIRY, &params);
 	if (!stored)
-		record_event(account->server_name, ask->ref_id, "unstored",
+		dp_journal_event(account->server_name, ask->ref_id, "unstored",
 					 "this database cannot hold the reply as jsonb", response);
 }
 
@@ -463,6 +580,6 @@ void
 dp_journal_unrecorded(const DpAsk *ask, const DpAccount *account,
 					  const DpResponse *response)
 {
-	record_event(account->server_name, ask->ref_id, "unstored",
+	dp_journal_event(account->server_name, ask->ref_id, "unstored",
 				 "the outcome could not be written yet; it is tried again", response);
 }

@@ -7,6 +7,8 @@
 
 #include "digipay.h"
 
+struct DpParams;
+
 /* What became of an intent. */
 typedef enum DpIntent
 {
@@ -16,17 +18,41 @@ typedef enum DpIntent
 	DP_INTENT_REFUSED			/* with a problem */
 } DpIntent;
 
-extern pg_uuid_t dp_journal_origin(void);
+/* What has been written about a payment. */
+typedef struct DpOutcome
+{
+	bool		became_final;	/* and so is news */
+	DpState		state;
+} DpOutcome;
+
+/* How a question about a payment stands. */
+typedef enum DpQuestion
+{
+	DP_QUESTION_ASK,			/* it may leave, once this transaction has committed */
+	DP_QUESTION_NOT_NOW,		/* too soon, final, or nothing to ask */
+	DP_QUESTION_OVER			/* it is too late to ask: for a person now */
+} DpQuestion;
+
 extern int	dp_journal_recover(bool *leftover);
 extern DpIntent dp_journal_intend(const DpAsk *ask, const DpAccount *account,
-								  DpProblem *problem);
+								  const DpProblem *veto, DpProblem *problem);
+extern DpIntent dp_journal_claim(const DpAsk *ask, const DpAccount *account,
+								 DpOutcome *outcome);
+extern DpIntent dp_journal_enqueue(const DpAsk *ask, const DpAccount *account,
+								   TimestampTz not_after, const char *why,
+								   Datum *row, DpProblem *problem);
 extern bool dp_journal_may_inquire(const DpAsk *ask, const DpAccount *account,
 								   DpProblem *problem);
-extern void dp_journal_outcome(const DpAsk *ask, const DpAccount *account,
-							   const DpResponse *response, const DpReply *reply);
+extern void dp_journal_outcome(const DpAsk *ask, const DpAccount *account, bool from_queue,
+							   const DpResponse *response, const DpReply *reply,
+							   DpOutcome *outcome);
 extern void dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 							   const DpResponse *response, const DpReply *reply);
 extern void dp_journal_unrecorded(const DpAsk *ask, const DpAccount *account,
 								  const DpResponse *response);
+extern void dp_journal_event(const char *server, const char *ref_id, const char *kind,
+							 const char *note, const DpResponse *response);
+extern bool dp_journal_add_reply(struct DpParams *params, const DpResponse *response,
+								 const DpReply *reply, const char *error);
 
 #endif							/* DIGIPAY_JOURNAL_H */

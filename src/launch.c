@@ -155,6 +155,47 @@ dp_launch_ensure(void)
 }
 
 /*
+ * See to it that there will be a worker, without waiting for it.  One too many
+ * finds the other, and ends.  Where none can be had, what is queued waits for
+ * the next call; that is worth a warning.
+ */
+void
+dp_launch_soon(void)
+{
+	BackgroundWorkerHandle *handle;
+
+	if (dp_mailbox_attach() || dp_mailbox_worker_pid() != 0)
+		return;
+	if (!register_worker(MyDatabaseId, get_database_name(MyDatabaseId), false, &handle))
+		ereport(WARNING,
+				(errcode(DP_ERRCODE_NO_WORKER),
+				 errmsg("the digipay worker could not be started; queued payments wait"),
+				 errdetail("All places for background workers are taken."),
+				 errhint("Increase max_worker_processes and restart the server.")));
+}
+
+/* Does the worker of this database start with the server? */
+bool
+dp_launch_is_listed(void)
+{
+	const char *libraries = GetConfigOption("shared_preload_libraries", true, false);
+	const char *database = get_database_name(MyDatabaseId);
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	if (libraries == NULL || strstr(libraries, "digipay") == NULL ||
+		dp_guc_databases == NULL ||
+		!SplitIdentifierString(pstrdup(dp_guc_databases), ',', &names))
+		return false;
+	foreach(cell, names)
+	{
+		if (strcmp(lfirst(cell), database) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * End this database's worker, and wait until it has.  False if there was none.
  */
 bool

@@ -7,6 +7,8 @@
 #define DIGIPAY_LAUNCH_H
 
 extern bool dp_launch_ensure(void);
+extern void dp_launch_soon(void);
+extern bool dp_launch_is_listed(void);
 extern bool dp_launch_stop(void);
 extern void dp_launch_at_server_start(void);
 extern PGDLLEXPORT void digipay_launcher_main(Datum arg);

@@ -121,6 +121,21 @@ row_state(TupleTableSlot *slot)
 	return state;
 }
 
+/* Let the ask be about the row's own bill. */
+static void
+take_bill(TupleTableSlot *slot, DpAsk *ask)
+{
+	strlcpy(ask->code, column_text(slot, "code"), sizeof(ask->code));
+	strlcpy(ask->customer_no, column_text(slot, "customer_no"), sizeof(ask->customer_no));
+	ask->testing = column_is(slot, "testing", "t");
+	if (ask->retry)
+	{
+		char	   *max_price = column_text(slot, "max_price");
+
+		strlcpy(ask->max_price, max_price != NULL ? max_price : "", sizeof(ask->max_price));
+	}
+}
+
 /* Make what the caller wants of a row; frees the slot. */
 static void
 take_row(TupleTableSlot *slot, const DpAsk *ask, DpFound *found)
@@ -195,37 +210,50 @@ dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found)
 }
 
 /*
+ * Look with a dirty snapshot.  *other is the transaction that is at work on the
+ * row, our own included; invalid if there is none.
+ */
+static TupleTableSlot *
+find_dirty_row(Relation table, Oid index, const char *account, const char *ref_id,
+			   TransactionId *other)
+{
+	SnapshotData dirty;
+	TupleTableSlot *slot;
+
+	/* the look sets these only if it meets a row */
+	memset(&dirty, 0, sizeof(dirty));
+	InitDirtySnapshot(dirty);
+	slot = find_row(table, index, F_TEXTEQ, CStringGetTextDatum(account), ref_id, &dirty);
+	*other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+	if (slot != NULL && !TransactionIdIsValid(*other))
+		*other = own_writer(slot);
+	return slot;
+}
+
+/*
  * The same, once no other transaction is at work on that key: waits for it to
  * end, as an insertion under a unique index would, so that the wait can be
  * seen, cancelled and found by the deadlock detector.  The worker must not wait
- * for a transaction that may be waiting for the worker.
+ * for a transaction that may be waiting for the worker.  What our own
+ * transaction has written is found as it is, and marked.
  *
  * Keeps its lock on the journal until dp_lookup_done, so that nobody can drop
  * the table before we have read the outcome from it.
- *
- * Raises 55000 if the transaction is our own.
  */
 bool
-dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found)
+dp_lookup_payment_or_own(const char *account, const DpAsk *ask, DpFound *found)
 {
 	const DpObjects *objects = objects_or_error();
 	Relation	table = table_open(objects->payment, AccessShareLock);
 
 	for (;;)
 	{
-		SnapshotData dirty;
-		TupleTableSlot *slot;
 		TransactionId other;
+		TupleTableSlot *slot = find_dirty_row(table, objects->payment_by_account, account,
+											  ask->ref_id, &other);
 
-		/* the look sets these only if it meets a row */
-		memset(&dirty, 0, sizeof(dirty));
-		InitDirtySnapshot(dirty);
-		slot = find_row(table, objects->payment_by_account, F_TEXTEQ,
-						CStringGetTextDatum(account), ask->ref_id, &dirty);
-		other = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-		if (slot != NULL && !TransactionIdIsValid(other))
-			other = own_writer(slot);
-		if (!TransactionIdIsValid(other))
+		found->own = TransactionIdIsValid(other) && TransactionIdIsCurrentTransactionId(other);
+		if (!TransactionIdIsValid(other) || found->own)
 		{
 			if (slot != NULL)
 			{
@@ -237,13 +265,74 @@ dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found)
 		}
 		if (slot != NULL)
 			ExecDropSingleTupleTableSlot(slot);
-		if (TransactionIdIsCurrentTransactionId(other))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("payment \"%s\" was written by this transaction", ask->ref_id),
-					 errhint("Commit first, then call digipay_pay again.")));
 		XactLockTableWait(other, NULL, NULL, XLTW_None);
 	}
+}
+
+/* The same; raises 55000 if our own transaction has written the row. */
+bool
+dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpFound *found)
+{
+	bool		known = dp_lookup_payment_or_own(account, ask, found);
+
+	if (known && found->own)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("payment \"%s\" was written by this transaction", ask->ref_id),
+				 errhint("Commit first, then call again.")));
+	return known;
+}
+
+/* Raise 42704: there is no such payment. */
+static void
+no_payment(const DpAccount *account, const char *ref_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("payment \"%s\" does not exist", ref_id),
+			 errdetail("There is none with this ref_id under account \"%s\".", account->account),
+			 errhint("Check the ref_id and the server; digipay_payment has all payments.")));
+}
+
+/*
+ * The payment with the ask's ref_id, as last committed, or as our own
+ * transaction has left it; the ask gets its bill.  Waits for nobody.  Raises
+ * 42704 if there is none.
+ */
+DpState
+dp_lookup_existing(const DpAccount *account, DpAsk *ask, DpFound *found)
+{
+	const DpObjects *objects = objects_or_error();
+	Relation	table = table_open(objects->payment, AccessShareLock);
+	TransactionId other;
+	TupleTableSlot *slot = find_dirty_row(table, objects->payment_by_account, account->account,
+										  ask->ref_id, &other);
+
+	found->own = TransactionIdIsValid(other) && TransactionIdIsCurrentTransactionId(other);
+	if (!found->own && TransactionIdIsValid(other))
+	{
+		/* somebody is at work on it: what he has not committed does not count */
+		if (slot != NULL)
+			ExecDropSingleTupleTableSlot(slot);
+		slot = find_committed_row(table, objects->payment_by_account, F_TEXTEQ,
+								  CStringGetTextDatum(account->account), ask->ref_id);
+	}
+	if (slot == NULL)
+		no_payment(account, ask->ref_id);
+	take_bill(slot, ask);
+	found->state = row_state(slot);
+	take_row(slot, ask, found);
+	table_close(table, AccessShareLock);
+	return found->state;
+}
+
+/* Let the ask be about the bill of the payment with its ref_id. */
+void
+dp_lookup_bill(const DpAccount *account, DpAsk *ask)
+{
+	DpFound		found;
+
+	(void) dp_lookup_existing(account, ask, &found);
 }
 
 /*

@@ -34,6 +34,7 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 #include "mailbox.h"
 
@@ -85,6 +86,8 @@ typedef struct Mailbox
 	uint64		generation;
 	int			worker;			/* the worker's process number */
 	pg_atomic_uint32 alive;
+	pg_atomic_uint32 poked;		/* somebody has committed something */
+	DpStats		stats;
 	int			nslots;
 	int			nwords;			/* of the bitmap behind the slots */
 	Slot		slots[FLEXIBLE_ARRAY_MEMBER];
@@ -308,6 +311,42 @@ dp_mailbox_answer(void)
 	return &my_slot()->answer;
 }
 
+/*
+ * Wait no more for what the worker has in its hands.  It goes on; its answer
+ * will find nobody.
+ */
+void
+dp_mailbox_forget(void)
+{
+	uint64		expected = WORD(my_seq, SLOT_TAKEN);
+
+	if (mailbox != NULL)
+		(void) pg_atomic_compare_exchange_u64(&my_slot()->word, &expected,
+											  WORD(my_seq, SLOT_FREE));
+}
+
+/*
+ * Tell the worker that something in the journal has been committed, if this
+ * session is attached to it.  Raises nothing: it is called when the commit is
+ * over.  Where nobody is told, the worker finds out by itself, a little later.
+ */
+void
+dp_mailbox_poke(void)
+{
+	if (mailbox == NULL || !pg_atomic_read_u32(&mailbox->alive))
+		return;
+	pg_atomic_write_u32(&mailbox->poked, 1);
+	pg_memory_barrier();
+	wake(mailbox->worker);
+}
+
+/* The worker's counters; NULL if there is no worker. */
+DpStats *
+dp_mailbox_stats(void)
+{
+	return dp_mailbox_attach() ? &mailbox->stats : NULL;
+}
+
 /* ----------
  * The worker
  * ----------
@@ -363,12 +402,14 @@ dp_mailbox_create(void)
 						 nwords * sizeof(pg_atomic_uint64), 0);
 	dsm_pin_mapping(segment);
 	mailbox = dsm_segment_address(segment);
-	memset(mailbox, 0, offsetof(Mailbox, slots));
+	memset(mailbox, 0, offsetof(Mailbox, slots));	/* counters are zero then */
 	mailbox->magic = MAILBOX_MAGIC;
 	mailbox->worker = DP_MY_PROC_NUMBER;
 	mailbox->nslots = nslots;
 	mailbox->nwords = nwords;
 	pg_atomic_init_u32(&mailbox->alive, 1);
+	pg_atomic_init_u32(&mailbox->poked, 1);
+	mailbox->stats.started_at = GetCurrentTimestamp();
 	for (int i = 0; i < nslots; i++)
 		pg_atomic_init_u64(&mailbox->slots[i].word, WORD(0, SLOT_FREE));
 	for (int i = 0; i < nwords; i++)
@@ -432,6 +473,29 @@ dp_mailbox_next_ready(void)
 		bits &= bits - 1;
 		return (word_no - 1) * 64 + bit;
 	}
+}
+
+/* The worker's own counters. */
+DpStats *
+dp_mailbox_stats_of_mine(void)
+{
+	return &mailbox->stats;
+}
+
+/* Has anybody poked us since we asked last? */
+bool
+dp_mailbox_was_poked(void)
+{
+	return pg_atomic_read_u32(&mailbox->poked) != 0 &&
+		pg_atomic_exchange_u32(&mailbox->poked, 0) != 0;
+}
+
+/* Does that session still wait for that request of its? */
+bool
+dp_mailbox_is_waiting(const DpWaiter *waiter)
+{
+	return pg_atomic_read_u64(&mailbox->slots[waiter->slot].word) ==
+		WORD(waiter->seq, SLOT_TAKEN);
 }
 
 /*

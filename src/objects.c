@@ -30,6 +30,7 @@ static void
 on_relation_change(Datum arg, Oid relation)
 {
 	if (relation == InvalidOid || relation == objects.payment ||
+		relation == objects.fence ||
 		relation == objects.inquiry)
 		objects_known = false;
 }
@@ -86,10 +87,11 @@ dp_objects(void)
 	objects.payment = get_relname_relid("digipay_payment", objects.schema);
 	objects.payment_by_account = get_relname_relid("digipay_payment_account_ref_id_key",
 												   objects.schema);
+	objects.fence = get_relname_relid("digipay_fence", objects.schema);
 	objects.inquiry = get_relname_relid("digipay_inquiry", objects.schema);
 	objects.inquiry_by_server = get_relname_relid("digipay_inquiry_pkey", objects.schema);
 	objects_known = OidIsValid(objects.payment) && OidIsValid(objects.payment_by_account) &&
-		OidIsValid(objects.inquiry) && OidIsValid(objects.inquiry_by_server);
+		OidIsValid(objects.fence) && OidIsValid(objects.inquiry) && OidIsValid(objects.inquiry_by_server);
 	return objects_known ? &objects : NULL;
 }
 

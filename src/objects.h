@@ -11,6 +11,7 @@ typedef struct DpObjects
 	Oid			schema;
 	Oid			payment;		/* the journal */
 	Oid			payment_by_account; /* its unique index (account, ref_id) */
+	Oid			fence;
 	Oid			inquiry;
 	Oid			inquiry_by_server;	/* its primary key (server, ref_id) */
 } DpObjects;

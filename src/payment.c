@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * payment.c
- *	  The life of one request in the worker, from the mailbox to its answer.
+ *	  The life of a job in the worker: a payment, a question, a call-back.
  *
  * The only file that knows the order of the steps:
  *
@@ -10,29 +10,28 @@
  *	out			handed to the transport
  *	back		reply read; outcome written
  *	  -- COMMIT, flushed --
- *	answered	whoever waits is woken
+ *	done		whoever waits is woken
  *
- * All that is admitted or back when a turn begins shares the turn's one
- * transaction, so one flush serves many payments.  Where a statement fails, the
- * request that it was for is the culprit: it is taken out, and the turn begins
- * anew with the rest, so that one locked row never holds up the others.
- *
- * Inquiries and digipay_health's question go the same way without an intent,
- * since no money depends on them.
+ * What a turn of the worker (turn.c) does to each job is here.  A status
+ * question goes the same way: that it is asked is committed before it leaves.
+ * Inquiries and digipay_health's question have no intent, since no money depends
+ * on them; a call-back and a take-over are done with the first commit.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "compat.h"
-#include "lib/ilist.h"
+#include "storage/dsm.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "answer.h"
+#include "backlog.h"
 #include "credential.h"
-#include "guc.h"
+#include "fault.h"
+#include "fence.h"
+#include "job.h"
 #include "journal.h"
 #include "payment.h"
 #include "place.h"
@@ -42,233 +41,133 @@
 #include "state.h"
 #include "statement.h"
 #include "transport.h"
-
-/*
- * How long an outcome that could not be written is left alone: a locked row for
- * the shorter time; where nothing can be written at all, twice as long each
- * time, up to the longer one.
- */
-#define ASIDE_MIN_MS	1000
-#define ASIDE_MAX_MS	60000
-
-/* So many outcomes that cannot be written, no lock being the reason, are no accident. */
-#define STUCK_PAYMENTS	3
-
-typedef enum Step
-{
-	STEP_ADMITTED,
-	STEP_OUT,
-	STEP_BACK,
-	STEP_ASIDE,					/* back, but the outcome could not be written */
-	STEP_ANSWERED
-} Step;
-
-typedef struct Payment
-{
-	dlist_node	node;
-	MemoryContext context;		/* holds this struct and all below it */
-	Step		step;
-	DpAsk		ask;
-	DpAccount	account;
-	DpRequest	request;
-	DpTransfer *transfer;
-	DpResponse	response;		/* its body lives as long as the transfer */
-	DpReply		reply;
-	DpAnswer	answer;
-	DpIntent	intent;
-	bool		has_place;		/* counted in its server's in_flight */
-	bool		was_aside;
-	bool		failed;			/* aside, and not because of somebody's lock */
-	TimestampTz due;			/* STEP_ASIDE: when to try again */
-	int			nwaiters;
-	int			room;
-	DpWaiter   *waiters;
-} Payment;
-
-static MemoryContext payments_context = NULL;
-static dlist_head payments = DLIST_STATIC_INIT(payments);
-static int	nadmitted = 0;
-static int	nback = 0;
-static int	naside = 0;
-static int	npayments = 0;
-static int	nfailed = 0;
-static int	trouble_ms = 0;		/* the pause after the last turn that failed */
+#include "verdict.h"
+#include "watch.h"
 
 /* ----------
  * Admission
  * ----------
  */
 
-/* Get ready, once in the worker's life. */
-void
-dp_payment_init(void)
+static DpJob *
+find_joinable(const DpAsk *ask)
 {
-	payments_context = AllocSetContextCreate(TopMemoryContext, "digipay payments",
-											 ALLOCSET_DEFAULT_SIZES);
-	dp_place_init();
+	if (ask->command != DP_PAY && ask->command != DP_STATUS)
+		return NULL;
+	return dp_job_find(ask->command, NULL, ask->server, NULL, ask->ref_id);
 }
 
-/* Count a step's change, where it is counted. */
-static void
-set_step(Payment *payment, Step step)
-{
-	nadmitted += (step == STEP_ADMITTED) - (payment->step == STEP_ADMITTED);
-	nback += (step == STEP_BACK) - (payment->step == STEP_BACK);
-	naside += (step == STEP_ASIDE) - (payment->step == STEP_ASIDE);
-	payment->step = step;
-}
-
-static void
-set_failed(Payment *payment, bool failed)
-{
-	nfailed += failed - payment->failed;
-	payment->failed = failed;
-}
-
-static void
-give_back_place(Payment *payment)
-{
-	if (payment->has_place)
-	{
-		dp_place_give_back(payment->ask.server);
-		payment->has_place = false;
-	}
-}
-
-static void
-add_waiter(Payment *payment, const DpWaiter *waiter)
-{
-	if (payment->nwaiters == payment->room)
-	{
-		payment->room *= 2;
-		payment->waiters = repalloc(payment->waiters, payment->room * sizeof(DpWaiter));
-	}
-	payment->waiters[payment->nwaiters++] = *waiter;
-}
-
-/*
- * Wake all who wait for this payment.  The account in the answer is the one
- * that the payment was made under, which need not be the one that the session
- * has read.
- */
-static void
-answer_waiters(Payment *payment, DpAnswer *answer)
-{
-	if (payment->account.account != NULL)
-		strlcpy(answer->account, payment->account.account, sizeof(answer->account));
-	for (int i = 0; i < payment->nwaiters; i++)
-		dp_mailbox_reply(&payment->waiters[i], answer);
-	payment->nwaiters = 0;
-}
-
-static void
-answer_problem(const DpWaiter *waiter, int sqlerrcode, const char *message,
-			   const char *detail, const char *hint)
-{
-	DpAnswer	answer = {.kind = DP_ANSWER_PROBLEM};
-
-	dp_problem_set(&answer.problem, sqlerrcode, message);
-	dp_problem_detail(&answer.problem, "%s", detail);
-	dp_problem_hint(&answer.problem, hint);
-	dp_mailbox_reply(waiter, &answer);
-}
-
-/* Forget a payment; what it owned goes with it. */
-static void
-end_payment(Payment *payment)
-{
-	set_step(payment, STEP_ANSWERED);
-	give_back_place(payment);
-	set_failed(payment, false);
-	if (payment->transfer != NULL)
-		dp_transport_release(payment->transfer);
-	dp_request_wipe(&payment->request);
-	dp_account_wipe(&payment->account);
-	dlist_delete(&payment->node);
-	npayments--;
-	MemoryContextDelete(payment->context);
-}
-
-/* The payment in our hands that this asks for; by server or by account. */
-static Payment *
-find_payment(Oid server, const char *account, const char *ref_id)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &payments)
-	{
-		Payment    *payment = dlist_container(Payment, node, iter.cur);
-
-		if (payment->ask.command == DP_PAY &&
-			strcmp(payment->ask.ref_id, ref_id) == 0 &&
-			(payment->ask.server == server ||
-			 (account != NULL && payment->account.account != NULL &&
-			  strcmp(payment->account.account, account) == 0)))
-			return payment;
-	}
-	return NULL;
-}
-
-/* Is the payment that this asks for in our hands, so that it needs no place? */
+/* Is what this asks for in our hands already, so that it needs no place? */
 bool
 dp_payment_is_known(const DpAsk *ask)
 {
-	return ask->command == DP_PAY &&
-		find_payment(ask->server, NULL, ask->ref_id) != NULL;
+	return find_joinable(ask) != NULL;
+}
+
+static void
+answer_other_bill(const DpWaiter *waiter, const char *ref_id)
+{
+	DpAnswer	answer = {.kind = DP_ANSWER_PROBLEM};
+
+	dp_problem_set(&answer.problem, DP_ERRCODE_OTHER_BILL,
+				   psprintf("ref_id \"%s\" belongs to another bill", ref_id));
+	dp_problem_detail(&answer.problem, "%s",
+					  "A payment with this ref_id and another code, customer_no or testing is on its way.");
+	dp_problem_hint(&answer.problem, "Use a new ref_id for each bill.");
+	dp_mailbox_reply(waiter, &answer);
 }
 
 /*
- * Where the same payment is in our hands already, let the session wait for
- * that.  The request must have been taken.  False if it is a new one.
+ * Where the same payment or question is in our hands already, let the session
+ * wait for that.  The request must have been taken.  False if it is a new one.
  */
 bool
 dp_payment_join(const DpAsk *ask, const DpWaiter *waiter)
 {
-	Payment    *payment;
+	DpJob	   *job = find_joinable(ask);
 
-	if (ask->command != DP_PAY)
+	if (job == NULL)
 		return false;
-	payment = find_payment(ask->server, NULL, ask->ref_id);
-	if (payment == NULL)
-		return false;
-	if (strcmp(payment->ask.code, ask->code) != 0 ||
-		strcmp(payment->ask.customer_no, ask->customer_no) != 0 ||
-		payment->ask.testing != ask->testing)
-		answer_problem(waiter, DP_ERRCODE_OTHER_BILL,
-					   psprintf("ref_id \"%s\" belongs to another bill", ask->ref_id),
-					   "A payment with this ref_id and another code, customer_no or testing is on its way.",
-					   "Use a new ref_id for each bill.");
-	else if (payment->step == STEP_ASIDE)
+	if (ask->command == DP_PAY &&
+		(strcmp(job->ask.code, ask->code) != 0 ||
+		 strcmp(job->ask.customer_no, ask->customer_no) != 0 ||
+		 job->ask.testing != ask->testing))
+		answer_other_bill(waiter, ask->ref_id);
+	else
 	{
 		DpAnswer	row = {.kind = DP_ANSWER_ROW};
 
-		add_waiter(payment, waiter);
-		answer_waiters(payment, &row);
+		dp_job_add_waiter(job, waiter);
+		/* who is told that it could not leave must not find it paid later */
+		job->from_queue = false;
+		if (job->step == DP_STEP_ASIDE)
+			dp_job_answer(job, &row);
 	}
-	else
-		add_waiter(payment, waiter);
 	return true;
 }
 
-/* Take a new request into our hands; the next turn goes on with it. */
+/* Copy a call-back's body out of the session's shared memory. */
+static void
+fetch_body(DpJob *job)
+{
+	dsm_segment *segment = dsm_attach((dsm_handle) job->ask.body_handle);
+	char	   *body;
+
+	if (segment == NULL)
+		return;					/* the session has gone */
+	if (dsm_segment_map_length(segment) >= job->ask.body_len)
+	{
+		body = MemoryContextAlloc(job->context, job->ask.body_len + 1);
+		memcpy(body, dsm_segment_address(segment), job->ask.body_len);
+		job->response.body = body;
+		job->response.body_len = job->ask.body_len;
+		job->response.complete = true;
+		job->response.departed = true;
+		job->response.http_status = 200;	/* as if it had come as a reply */
+	}
+	dsm_detach(segment);
+}
+
+static DpJob *
+admit(const DpAsk *ask)
+{
+	DpJob	   *job = dp_job_new(ask);
+
+	job->has_place = true;
+	dp_place_take(ask->server);
+	dp_job_set_step(job, DP_STEP_ADMITTED);
+	return job;
+}
+
+/* Take a session's request into our hands; the next turn goes on with it. */
 void
 dp_payment_admit(const DpAsk *ask, const DpWaiter *waiter)
 {
-	MemoryContext context = AllocSetContextCreate(payments_context, "digipay payment",
-												  ALLOCSET_SMALL_SIZES);
-	Payment    *payment = MemoryContextAllocZero(context, sizeof(Payment));
+	DpJob	   *job = admit(ask);
 
-	payment->context = context;
-	payment->step = STEP_ANSWERED;
-	payment->ask = *ask;
-	payment->room = 4;
-	payment->waiters = MemoryContextAlloc(context, payment->room * sizeof(DpWaiter));
-	add_waiter(payment, waiter);
-	payment->has_place = true;
-	dp_place_take(ask->server);
-	npayments++;
-	dlist_push_tail(&payments, &payment->node);
-	set_step(payment, STEP_ADMITTED);
+	if (ask->command == DP_WEBHOOK)
+		fetch_body(job);
+	dp_job_add_waiter(job, waiter);
+}
+
+/*
+ * Take on what dp_backlog_next has given out.  What a session has asked for in
+ * the same moment is in our hands already.
+ */
+void
+dp_payment_admit_due(const DpAsk *ask)
+{
+	DpJob	   *job;
+
+	if (dp_job_find(DP_PAY, NULL, ask->server, NULL, ask->ref_id) != NULL ||
+		dp_job_find(DP_STATUS, NULL, ask->server, NULL, ask->ref_id) != NULL)
+	{
+		dp_backlog_done(ask);
+		return;
+	}
+	job = admit(ask);
+	job->from_queue = true;
+	job->from_backlog = true;
 }
 
 /* ----------
@@ -276,46 +175,160 @@ dp_payment_admit(const DpAsk *ask, const DpWaiter *waiter)
  * ----------
  */
 
-/*
- * Prepare one admitted request, in the turn's transaction, up to its intent.
- * What must not be sent gets its answer here.
- */
+/* Is there something that forbids all payments to this server at present? */
 static void
-prepare(Payment *payment)
+find_veto(const DpJob *job, DpProblem *veto)
 {
-	MemoryContext old = MemoryContextSwitchTo(payment->context);
-	DpProblem  *problem = &payment->answer.problem;
+	TimestampTz until;
+
+	veto->sqlerrcode = 0;
+	if (dp_fence()->state != DP_FENCE_OPEN)
+		dp_fence_problem(dp_fence(), veto);
+	else if (job->account.paused)
+	{
+		dp_problem_set(veto, DP_ERRCODE_PAUSED,
+					   psprintf("server \"%s\" is paused", job->account.server_name));
+		dp_problem_hint(veto, "Its owner ends that with ALTER SERVER ... OPTIONS (SET paused 'false').");
+	}
+	else if (dp_backlog_rests(job->ask.server, &until))
+	{
+		dp_problem_set(veto, DP_ERRCODE_PAUSED,
+					   psprintf("server \"%s\" rests: the provider has said that there are too many requests",
+								job->account.server_name));
+		dp_problem_detail(veto, "Nothing was sent.  Payments go on in %ld seconds.",
+						  (long) ((until - GetCurrentTimestamp()) / USECS_PER_SEC + 1));
+		dp_problem_hint(veto, "Call again then, or use digipay_submit, which waits by itself.");
+	}
+	else if (dp_journal_is_tampered_with())
+	{
+		dp_problem_set(veto, DP_ERRCODE_NO_WORKER,
+					   "the journal has a trigger or rule that could change a payment");
+		dp_problem_detail(veto, "Nothing was sent.");
+		dp_problem_hint(veto, "Drop the rules and the BEFORE triggers of digipay_payment, then call again.");
+	}
+}
+
+/* Write the intent of a payment, or find out why it is not to be sent. */
+static void
+prepare_payment(DpJob *job)
+{
+	DpProblem  *problem = &job->answer.problem;
+	DpProblem	veto;
+	Datum		row;
+
+	find_veto(job, &veto);
+	if (job->from_backlog)
+		job->intent = veto.sqlerrcode != 0 ? DP_INTENT_REFUSED :
+			dp_journal_claim(&job->ask, &job->account, &job->outcome);
+	else if (veto.sqlerrcode == 0 && dp_fence_asks_first())
+	{
+		/* after a take-over: the queue asks about it first, and then pays */
+		job->intent = dp_journal_enqueue(&job->ask, &job->account, 0,
+										 "after a take-over, it is first asked whether this was paid already",
+										 &row, problem);
+		if (job->intent == DP_INTENT_MADE)
+		{
+			job->intent = DP_INTENT_KNOWN;
+			dp_backlog_changed();
+		}
+	}
+	else
+		job->intent = dp_journal_intend(&job->ask, &job->account, &veto, problem);
+	if (job->intent == DP_INTENT_MADE)
+		dp_transaction_hold_journal(true);
+}
+
+/* Write down that a question is asked, or find out why it is not. */
+static void
+prepare_question(DpJob *job)
+{
+	job->intent = DP_INTENT_KNOWN;
+	if (dp_verdict_ask(&job->ask, &job->account, &job->outcome) == DP_QUESTION_ASK)
+		job->intent = DP_INTENT_MADE;
+}
+
+/* Apply a call-back. */
+static void
+prepare_webhook(DpJob *job)
+{
+	MemoryContext old = MemoryContextSwitchTo(job->context);
+
+	job->intent = DP_INTENT_KNOWN;
+	job->answer.kind = DP_ANSWER_NOTHING;
+	if (job->response.complete &&
+		dp_verdict_webhook(&job->ask, &job->account, &job->response, &job->reply,
+						   &job->outcome))
+	{
+		job->answer.kind = DP_ANSWER_ROW;
+		strlcpy(job->answer.ref_id, job->ask.ref_id, sizeof(job->answer.ref_id));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Load the account, and build what is to be sent, in the job's own memory.
+ * False with a problem in the answer.
+ */
+static bool
+load_and_build(DpJob *job)
+{
+	MemoryContext old = MemoryContextSwitchTo(job->context);
+	bool		sends = job->ask.command != DP_WEBHOOK;
 	bool		good;
 
-	dp_request_wipe(&payment->request); /* left by a try that failed */
-	payment->answer.kind = DP_ANSWER_PROBLEM;
-	payment->intent = DP_INTENT_REFUSED;
-	good = dp_account_load(payment->ask.server, true, &payment->account, problem);
+	dp_request_wipe(&job->request); /* left by a try that failed */
+	good = dp_account_load(job->ask.server, sends, &job->account, &job->answer.problem);
 	if (good)
-	{
-		dp_place_limit(payment->ask.server, payment->account.max_in_flight);
-		good = dp_request_build(&payment->ask, &payment->account, &payment->request, problem);
-	}
-	dp_account_wipe(&payment->account);
+		dp_place_limit(job->ask.server, job->account.max_in_flight);
+	if (good && sends)
+		good = dp_request_build(&job->ask, &job->account, &job->request, &job->answer.problem);
+	dp_account_wipe(&job->account);
 	MemoryContextSwitchTo(old);
-	if (!good)
-		return;
+	return good;
+}
 
-	switch (payment->ask.command)
+/*
+ * Prepare one admitted job, in the turn's transaction, up to its intent.  What
+ * must not be sent gets its answer here.
+ */
+void
+dp_payment_prepare(DpJob *job)
+{
+	job->answer.kind = DP_ANSWER_PROBLEM;
+	job->intent = DP_INTENT_REFUSED;
+	memset(&job->outcome, 0, sizeof(DpOutcome));
+	if (job->ask.command == DP_TAKE_OVER)
+	{
+		dp_fence_take_over(NameStr(job->ask.requested_by), job->ask.lost_nothing);
+		job->intent = DP_INTENT_KNOWN;
+		job->answer.kind = DP_ANSWER_NOTHING;
+		dp_backlog_changed();
+		return;
+	}
+	if (!load_and_build(job))
+		return;
+	DP_FAULT(DP_FAULT_BEFORE_INTENT);
+	switch (job->ask.command)
 	{
 		case DP_PAY:
-			payment->intent = dp_journal_intend(&payment->ask, &payment->account, problem);
-			if (payment->intent == DP_INTENT_MADE)
-				dp_transaction_hold_journal(true);
+			prepare_payment(job);
+			break;
+		case DP_STATUS:
+			prepare_question(job);
+			break;
+		case DP_WEBHOOK:
+			prepare_webhook(job);
 			break;
 		case DP_INQUIRE:
-			if (dp_journal_may_inquire(&payment->ask, &payment->account, problem))
-				payment->intent = DP_INTENT_MADE;
+			if (dp_journal_may_inquire(&job->ask, &job->account, &job->answer.problem))
+				job->intent = DP_INTENT_MADE;
 			break;
-		case DP_PROBE:
-			payment->intent = DP_INTENT_MADE;
+		default:
+			job->intent = DP_INTENT_MADE;
 			break;
 	}
+	if (job->intent == DP_INTENT_KNOWN && job->answer.kind == DP_ANSWER_PROBLEM)
+		job->answer.kind = DP_ANSWER_ROW;
 }
 
 /*
@@ -323,54 +336,94 @@ prepare(Payment *payment)
  * or take the row as it stands if it is in nobody's hands.
  */
 static void
-join_by_account(Payment *payment)
+join_by_account(DpJob *job)
 {
 	DpAnswer	row = {.kind = DP_ANSWER_ROW};
-	Payment    *other;
+	DpJob	   *other = dp_job_find(DP_PAY, job, InvalidOid, job->account.account,
+									job->ask.ref_id);
 
-	dlist_delete(&payment->node);	/* so as not to find itself */
-	other = find_payment(InvalidOid, payment->account.account, payment->ask.ref_id);
-	dlist_push_tail(&payments, &payment->node);
-	if (other == NULL || other->step == STEP_ASIDE)
-		answer_waiters(payment, &row);
+	if (other == NULL || other->step == DP_STEP_ASIDE)
+		dp_job_answer(job, &row);
 	else
 	{
-		for (int i = 0; i < payment->nwaiters; i++)
-			add_waiter(other, &payment->waiters[i]);
-		payment->nwaiters = 0;
+		dp_job_move_waiters(job, other);
+		other->from_queue = false;
 	}
-	end_payment(payment);
+}
+
+/* Tell everybody that a payment has become final, now that it is committed. */
+static void
+tell(DpJob *job)
+{
+	if (job->outcome.became_final)
+		dp_watch_final(job->account.server_name, job->ask.ref_id, job->outcome.state);
+}
+
+/* Forget a job, and count what has become of it. */
+static void
+end(DpJob *job)
+{
+	if (job->from_backlog)
+		dp_backlog_done(&job->ask);
+	dp_job_end(job);
+}
+
+static void
+count(pg_atomic_uint64 *counter, uint64 more)
+{
+	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + more);
+}
+
+/* Count, and hand to the transport; false if that could not even begin. */
+static bool
+send(DpJob *job)
+{
+	DpStats    *stats = dp_mailbox_stats_of_mine();
+
+	DP_FAULT(DP_FAULT_AFTER_INTENT);
+	job->sent_at = GetCurrentTimestamp();
+	job->transfer = dp_transport_start(&job->request, job);
+	if (job->transfer == NULL)
+		return false;
+	count(&stats->bytes_sent, job->request.body_len);
+	if (job->ask.command == DP_PAY)
+		count(&stats->sent, 1);
+	else if (job->ask.command == DP_STATUS)
+		count(&stats->questions, 1);
+	if (job->ask.retry)
+		count(&stats->retries, 1);
+	return true;
 }
 
 /* The intent is on disk: send, or answer what must not be sent. */
-static void
-go_on_after_intent(Payment *payment)
+void
+dp_payment_go_on(DpJob *job)
 {
-	switch (payment->intent)
+	switch (job->intent)
 	{
 		case DP_INTENT_MADE:
-			payment->transfer = dp_transport_start(&payment->request, payment);
-			if (payment->transfer != NULL)
+			if (send(job))
 			{
-				set_step(payment, STEP_OUT);
+				dp_job_set_step(job, DP_STEP_OUT);
 				return;
 			}
-			memset(&payment->response, 0, sizeof(DpResponse));
-			strlcpy(payment->response.error, "the request could not be started",
-					sizeof(payment->response.error));
-			set_step(payment, STEP_BACK);
+			memset(&job->response, 0, sizeof(DpResponse));
+			strlcpy(job->response.error, "the request could not be started",
+					sizeof(job->response.error));
+			dp_job_set_step(job, DP_STEP_BACK);
 			return;
 		case DP_INTENT_SENDING:
-			join_by_account(payment);
-			return;
-		case DP_INTENT_KNOWN:
-			payment->answer.kind = DP_ANSWER_ROW;
+			join_by_account(job);
 			break;
+		case DP_INTENT_KNOWN:
 		case DP_INTENT_REFUSED:
+			if (job->ask.command == DP_WEBHOOK)
+				count(&dp_mailbox_stats_of_mine()->webhooks, 1);
+			tell(job);
+			dp_job_answer(job, &job->answer);
 			break;
 	}
-	answer_waiters(payment, &payment->answer);
-	end_payment(payment);
+	end(job);
 }
 
 /* ----------
@@ -379,28 +432,52 @@ go_on_after_intent(Payment *payment)
  */
 
 /*
- * Read what came back, in the payment's own memory.  Whatever goes wrong here
+ * Read what came back, in the job's own memory.  Whatever goes wrong here
  * leaves the reply untrusted.
  */
 static void
-read_reply(Payment *payment)
+read_reply(DpJob *job)
 {
-	MemoryContext old = MemoryContextSwitchTo(payment->context);
+	MemoryContext old = MemoryContextSwitchTo(job->context);
 
 	PG_TRY();
 	{
-		dp_reply_read(&payment->ask, &payment->response, &payment->reply);
+		dp_reply_read(&job->ask, &job->response, &job->reply);
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(payment->context);
+		MemoryContextSwitchTo(job->context);
 		FlushErrorState();
-		memset(&payment->reply, 0, sizeof(DpReply));
-		payment->reply.state = DP_UNKNOWN;
-		payment->reply.reason = "the reply could not be read";
+		memset(&job->reply, 0, sizeof(DpReply));
+		job->reply.state = DP_UNKNOWN;
+		job->reply.reason = "the reply could not be read";
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
+}
+
+/* Note how the transfer went, for the pace and the counters. */
+static void
+note_transfer(DpJob *job)
+{
+	DpStats    *stats = dp_mailbox_stats_of_mine();
+	uint64		took = (uint64) Max(GetCurrentTimestamp() - job->sent_at, 0);
+
+	count(&stats->bytes_received, job->response.body_len);
+	if (job->response.complete)
+	{
+		count(&stats->replies, 1);
+		count(&stats->reply_us, took);
+		if (took > pg_atomic_read_u64(&stats->reply_us_max))
+			pg_atomic_write_u64(&stats->reply_us_max, took);
+	}
+	if (job->response.departed)
+		dp_backlog_left(job->ask.server);
+	else if (job->from_queue && job->ask.command == DP_PAY)
+		dp_backlog_could_not_leave(job->ask.server);
+	if (job->response.complete &&
+		dp_limit_reached(job->reply.trusted ? job->reply.rc : NULL, job->response.http_status))
+		dp_backlog_rest(job->ask.server);
 }
 
 /* Take over what the transport has finished. */
@@ -411,354 +488,107 @@ dp_payment_collect(void)
 
 	while ((transfer = dp_transport_next_done()) != NULL)
 	{
-		Payment    *payment = dp_transport_owner(transfer);
+		DpJob	   *job = dp_transport_owner(transfer);
 
-		payment->response = *dp_transport_response(transfer);
-		dp_request_wipe(&payment->request);
-		read_reply(payment);
-		set_step(payment, STEP_BACK);
+		job->response = *dp_transport_response(transfer);
+		dp_request_wipe(&job->request);
+		read_reply(job);
+		note_transfer(job);
+		dp_job_set_step(job, DP_STEP_BACK);
 	}
 }
 
 /* Write one outcome, in the turn's transaction, and word the answer. */
-static void
-record(Payment *payment)
+void
+dp_payment_record(DpJob *job)
 {
-	switch (payment->ask.command)
+	memset(&job->outcome, 0, sizeof(DpOutcome));
+	DP_FAULT(DP_FAULT_BEFORE_OUTCOME);
+	switch (job->ask.command)
 	{
 		case DP_PAY:
-			dp_journal_outcome(&payment->ask, &payment->account,
-							   &payment->response, &payment->reply);
+			dp_journal_outcome(&job->ask, &job->account, job->from_queue,
+							   &job->response, &job->reply, &job->outcome);
+			break;
+		case DP_STATUS:
+			dp_verdict_answer(&job->ask, &job->account, &job->response, &job->reply,
+							  &job->outcome);
 			break;
 		case DP_INQUIRE:
-			dp_journal_inquiry(&payment->ask, &payment->account,
-							   &payment->response, &payment->reply);
+			dp_journal_inquiry(&job->ask, &job->account, &job->response, &job->reply);
 			break;
-		case DP_PROBE:
+		default:
 			break;
 	}
-	dp_answer_word(&payment->ask, &payment->response, &payment->reply, &payment->answer);
+	dp_answer_word(&job->ask, &job->response, &job->reply, &job->answer);
+}
+
+/* The outcome is on disk: wake whoever waits. */
+void
+dp_payment_finish(DpJob *job)
+{
+	DpStats    *stats = dp_mailbox_stats_of_mine();
+
+	DP_FAULT(DP_FAULT_AFTER_OUTCOME);
+	if (job->ask.command == DP_PAY || job->outcome.became_final)
+		count(&stats->outcomes[job->outcome.state], 1);
+	tell(job);
+	dp_job_answer(job, &job->answer);
+	if (job->ask.command == DP_PAY && !dp_state_is_final(job->outcome.state))
+		dp_backlog_changed();
+	end(job);
 }
 
 /* ----------
- * The turn
+ * When it cannot go on
  * ----------
  */
 
-/* Leave an outcome for later; whoever waits gets the row as it stands. */
-static void
-put_aside(Payment *payment, int pause_ms)
+/*
+ * Leave an outcome for later; whoever waits gets the row as it stands.  The
+ * answer to a question is not kept: it is asked again.
+ */
+void
+dp_payment_put_aside(DpJob *job, int pause_ms)
 {
 	DpAnswer	row = {.kind = DP_ANSWER_ROW};
 
-	/* an inquiry or a probe has nothing that must not be lost */
-	if (payment->ask.command != DP_PAY)
+	if (job->ask.command == DP_PAY)
 	{
-		DpAnswer	trouble = {.kind = DP_ANSWER_PROBLEM};
-
-		dp_problem_set(&trouble.problem, DP_ERRCODE_NO_ANSWER,
-					   "the answer could not be written to the database");
-		dp_problem_hint(&trouble.problem, "See the server's log; then call again.");
-		answer_waiters(payment, &trouble);
-		end_payment(payment);
+		dp_job_give_back_place(job);
+		dp_job_set_step(job, DP_STEP_ASIDE);
+		job->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
+		dp_job_answer(job, &row);
 		return;
 	}
-	give_back_place(payment);
-	set_step(payment, STEP_ASIDE);
-	payment->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
-	answer_waiters(payment, &row);
+	if (job->ask.command != DP_STATUS)
+	{
+		row.kind = DP_ANSWER_PROBLEM;
+		dp_problem_set(&row.problem, DP_ERRCODE_NO_ANSWER,
+					   "the answer could not be written to the database");
+		dp_problem_hint(&row.problem, "See the server's log; then call again.");
+	}
+	dp_job_answer(job, &row);
+	end(job);
 }
 
-/* Was it somebody else's lock, which will be gone sooner or later? */
-static bool
-is_lock_error(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
-}
-
-/* Answer an admitted request whose intent could not be written. */
-static void
-refuse(Payment *payment, const ErrorData *error)
+/* Answer an admitted job whose intent could not be written. */
+void
+dp_payment_refuse(DpJob *job, const char *why, bool locked)
 {
 	DpAnswer	answer = {.kind = DP_ANSWER_BUSY};
 
-	if (!is_lock_error(error))
+	if (!locked)
 	{
 		answer.kind = DP_ANSWER_PROBLEM;
 		dp_problem_set(&answer.problem, DP_ERRCODE_NO_WORKER,
 					   "the worker could not write to the journal; nothing was sent");
-		dp_problem_detail(&answer.problem, "The reason: %s.", error->message);
+		dp_problem_detail(&answer.problem, "The reason: %s.", why);
 		dp_problem_hint(&answer.problem,
 						"See the server's log; the same ref_id may be used again.");
 	}
-	answer_waiters(payment, &answer);
-	end_payment(payment);
-}
-
-/*
- * One try at the turn's transaction.  *culprit is whose statement is being run,
- * for the error handler.
- */
-static DpTurn
-try_turn(Payment *volatile *culprit)
-{
-	dlist_iter	iter;
-
-	if (!dp_transaction_begin())
-		return DP_TURN_UNINSTALLED;
-	dlist_foreach(iter, &payments)
-	{
-		Payment    *payment = dlist_container(Payment, node, iter.cur);
-
-		*culprit = payment;
-		if (payment->step == STEP_BACK)
-			record(payment);
-		else if (payment->step == STEP_ADMITTED)
-			prepare(payment);
-	}
-	*culprit = NULL;
-	dp_transaction_commit();
-	return DP_TURN_DONE;
-}
-
-/* What the turn has committed can have its consequences now. */
-static void
-go_on(void)
-{
-	dlist_mutable_iter iter;
-
-	/* first send, then wake: the others' requests need not wait for that */
-	dlist_foreach_modify(iter, &payments)
-	{
-		Payment    *payment = dlist_container(Payment, node, iter.cur);
-
-		if (payment->step == STEP_ADMITTED)
-			go_on_after_intent(payment);
-		else if (payment->step == STEP_BACK)
-			give_back_place(payment);
-	}
-	dlist_foreach_modify(iter, &payments)
-	{
-		Payment    *payment = dlist_container(Payment, node, iter.cur);
-
-		/* what could not be started is back as well, but not yet written */
-		if (payment->step == STEP_BACK && !payment->has_place)
-		{
-			answer_waiters(payment, &payment->answer);
-			end_payment(payment);
-		}
-	}
-}
-
-/* Nothing could be written at all: refuse what is new, keep what is back. */
-static void
-turn_failed(const ErrorData *error)
-{
-	dlist_mutable_iter iter;
-
-	trouble_ms = Min(Max(trouble_ms * 2, ASIDE_MIN_MS), ASIDE_MAX_MS);
-	dlist_foreach_modify(iter, &payments)
-	{
-		Payment    *payment = dlist_container(Payment, node, iter.cur);
-
-		if (payment->step == STEP_ADMITTED)
-			refuse(payment, error);
-		else if (payment->step == STEP_BACK)
-			put_aside(payment, trouble_ms);
-	}
-}
-
-/* Keep the bytes of a reply whose outcome has to wait, if that is possible. */
-static void
-save_bytes(Payment *payment)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	if (payment->was_aside || payment->ask.command != DP_PAY)
-		return;
-	payment->was_aside = true;
-	PG_TRY();
-	{
-		if (dp_transaction_begin())
-		{
-			dp_journal_unrecorded(&payment->ask, &payment->account, &payment->response);
-			dp_transaction_commit();
-		}
-	}
-	PG_CATCH();
-	{
-		dp_transaction_abort();
-		MemoryContextSwitchTo(old);
-		FlushErrorState();
-	}
-	PG_END_TRY();
-}
-
-/* Log an error of a turn, at most one a second. */
-static void
-log_trouble(const ErrorData *error, const Payment *culprit)
-{
-	static TimestampTz last = 0;
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!TimestampDifferenceExceeds(last, now, 1000))
-		return;
-	last = now;
-	ereport(LOG,
-			(errcode(error->sqlerrcode),
-			 errmsg("digipay could not write to the journal: %s", error->message),
-			 culprit == NULL ? 0 :
-			 errdetail("The payment is \"%s\".", culprit->ask.ref_id),
-			 errhint("What is on its way is kept and tried again.")));
-}
-
-/*
- * Handle the error of one try.  True if the turn shall begin anew.
- */
-static bool
-handle_error(Payment *culprit, int *failures)
-{
-	ErrorData  *error;
-	bool		again = true;
-
-	MemoryContextSwitchTo(payments_context);
-	error = CopyErrorData();
-	FlushErrorState();
-	dp_transaction_abort();
-	MemoryContextSwitchTo(payments_context);
-
-	(*failures)++;
-	log_trouble(error, culprit);
-	dp_transaction_be_patient(false);
-	/* whole tables may be locked: do not try each payment for itself */
-	if (culprit == NULL || *failures > 10)
-	{
-		turn_failed(error);
-		again = false;
-	}
-	else if (culprit->step == STEP_ADMITTED)
-		refuse(culprit, error);
-	else
-	{
-		save_bytes(culprit);
-		set_failed(culprit, !is_lock_error(error));
-		put_aside(culprit, ASIDE_MIN_MS);
-	}
-	FreeErrorData(error);
-	return again;
-}
-
-/*
- * One turn: write all intents and outcomes that are ready, commit, and go on
- * with what that allows.
- */
-DpTurn
-dp_payment_turn(void)
-{
-	TimestampTz now = naside > 0 ? GetCurrentTimestamp() : 0;
-	MemoryContext old = CurrentMemoryContext;
-	dlist_iter	iter;
-	int			failures = 0;
-	volatile bool again = true;
-	volatile DpTurn turn = DP_TURN_DONE;
-	volatile bool written = false;
-
-	if (naside > 0)
-	{
-		dlist_foreach(iter, &payments)
-		{
-			Payment    *payment = dlist_container(Payment, node, iter.cur);
-
-			if (payment->step == STEP_ASIDE && payment->due <= now)
-				set_step(payment, STEP_BACK);
-		}
-	}
-	while (again && nadmitted + nback > 0)
-	{
-		Payment    *volatile culprit = NULL;
-
-		again = false;
-		PG_TRY();
-		{
-			turn = try_turn(&culprit);
-			written = turn == DP_TURN_DONE;
-		}
-		PG_CATCH();
-		{
-			again = handle_error(culprit, &failures);
-			if (!again)
-				turn = DP_TURN_TROUBLE;
-		}
-		PG_END_TRY();
-	}
-	MemoryContextSwitchTo(old);
-	if (failures > 0)
-		dp_transaction_be_patient(true);
-	if (turn == DP_TURN_UNINSTALLED)
-		return turn;
-	if (written)
-	{
-		trouble_ms = 0;
-		go_on();
-	}
-	dp_transaction_hold_journal(npayments > 0);
-	return turn;
-}
-
-/* Is there anything for a turn to write now? */
-bool
-dp_payment_turn_is_due(void)
-{
-	return nadmitted + nback > 0 || dp_payment_timeout() == 0;
-}
-
-/* Milliseconds until an outcome that was put aside is due, -1 if none is. */
-long
-dp_payment_timeout(void)
-{
-	TimestampTz now;
-	TimestampTz first = DT_NOEND;
-	dlist_iter	iter;
-
-	if (naside == 0)
-		return -1;
-	dlist_foreach(iter, &payments)
-	{
-		Payment    *payment = dlist_container(Payment, node, iter.cur);
-
-		if (payment->step == STEP_ASIDE)
-			first = Min(first, payment->due);
-	}
-	now = GetCurrentTimestamp();
-	return first <= now ? 0 : (long) ((first - now + 999) / 1000);
-}
-
-/*
- * Milliseconds for which nothing new should be taken on, since the last turn
- * could write nothing at all; 0 when all is well.
- */
-int
-dp_payment_trouble(void)
-{
-	return trouble_ms;
-}
-
-/*
- * Do outcomes fail to be written, one after the other?  Then nothing new should
- * leave.  A single one may be a matter of that row.
- */
-bool
-dp_payment_is_stuck(void)
-{
-	return nfailed >= STUCK_PAYMENTS;
-}
-
-/* Requests that we have in our hands, in whatever step. */
-int
-dp_payment_count(void)
-{
-	return npayments;
+	dp_job_answer(job, &answer);
+	end(job);
 }
 
 /*
@@ -770,19 +600,19 @@ dp_payment_give_up(const char *why)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &payments)
+	dlist_foreach(iter, dp_jobs())
 	{
-		Payment    *payment = dlist_container(Payment, node, iter.cur);
+		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
 
-		payment->due = 0;
-		if (payment->step != STEP_OUT)
+		job->due = 0;
+		if (job->step != DP_STEP_OUT)
 			continue;
 		/* what has not left never will, and may be sent another time */
-		payment->response.departed = dp_transport_abandon(payment->transfer);
-		payment->response.sent_at = dp_transport_response(payment->transfer)->sent_at;
-		strlcpy(payment->response.error, why, sizeof(payment->response.error));
-		payment->reply.state = DP_UNKNOWN;
-		payment->reply.reason = why;
-		set_step(payment, STEP_BACK);
+		job->response.departed = dp_transport_abandon(job->transfer);
+		job->response.sent_at = dp_transport_response(job->transfer)->sent_at;
+		strlcpy(job->response.error, why, sizeof(job->response.error));
+		job->reply.state = DP_UNKNOWN;
+		job->reply.reason = why;
+		dp_job_set_step(job, DP_STEP_BACK);
 	}
 }

@@ -454,26 +454,61 @@ check_echo(const DpAsk *ask, const DpReply *reply)
 static void
 conclude(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 {
-	if (ask->command == DP_PAY)
+	switch (ask->command)
 	{
-		reply->trusted = dp_conclude_pay(reply->rc, reply->status, response->http_status,
-										 &reply->state, &reply->reason);
-		if (reply->state == DP_REJECTED)
-			reply->reason = dp_refusal_advice(reply->rc);
+		case DP_PAY:
+			reply->trusted = dp_conclude_pay(reply->rc, reply->status, response->http_status,
+											 &reply->state, &reply->reason);
+			if (reply->state == DP_REJECTED)
+				reply->reason = dp_refusal_advice(reply->rc);
+			break;
+		case DP_STATUS:
+		case DP_WEBHOOK:
+			reply->trusted = dp_conclude_event(reply->rc, reply->status, reply->message,
+											   response->http_status,
+											   ask->command == DP_WEBHOOK,
+											   &reply->event, &reply->reason);
+			break;
+		default:
+			reply->trusted = dp_conclude_inquiry(reply->rc, reply->status,
+												 response->http_status, &reply->reason);
+			break;
 	}
-	else
-		reply->trusted = dp_conclude_inquiry(reply->rc, reply->status,
-											 response->http_status, &reply->reason);
 }
 
 /*
- * Read a response.  Everything the reply points to is in the current memory
- * context, or lives as long as the program.  Where it is not trusted, reason
- * says why and state is unknown; the fields may be filled in all the same, but
- * mean nothing.
+ * Judge a reply that dp_reply_parse has found well-formed: is it about what was
+ * asked, and what does it mean?
+ */
+void
+dp_reply_judge(const DpAsk *ask, const DpResponse *response, DpReply *reply)
+{
+	reply->reason = check_echo(ask, reply);
+	if (reply->reason == NULL)
+		conclude(ask, response, reply);
+	else
+		reply->event = DP_EVENT_DOUBTFUL;	/* of a payment, if it is of one */
+}
+
+/*
+ * Read a response and judge it.  Everything the reply points to is in the
+ * current memory context, or lives as long as the program.  Where it is not
+ * trusted, reason says why and state is unknown; the fields may be filled in all
+ * the same, but mean nothing.
  */
 void
 dp_reply_read(const DpAsk *ask, const DpResponse *response, DpReply *reply)
+{
+	if (dp_reply_parse(response, reply))
+		dp_reply_judge(ask, response, reply);
+}
+
+/*
+ * Read a response, whatever it is about.  False, with the reason, when it is not
+ * well-formed.
+ */
+bool
+dp_reply_parse(const DpResponse *response, DpReply *reply)
 {
 	Reading		reading;
 
@@ -489,14 +524,28 @@ dp_reply_read(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 	else
 		reply->reason = read_strictly(&reading, response->body, response->body_len);
 	if (reply->reason != NULL)
-		return;
+		return false;
 	if (!second_reader_agrees(reading.tamed, reading.len, reply))
+	{
 		reply->reason = "the reply reads differently to different parsers";
-	else
-		reply->reason = check_echo(ask, reply);
-	if (reply->reason != NULL)
-		return;
-	conclude(ask, response, reply);
+		return false;
+	}
 	if (reading.note.len > 0)
 		reply->note = reading.note.data;
+	return true;
+}
+
+/*
+ * Is a call-back without "data" the provider's ping?  It has "sed", "hook_id"
+ * and "hook" instead.
+ */
+bool
+dp_reply_is_ping(const DpResponse *response)
+{
+	cJSON	   *root = cJSON_ParseWithLength(response->body, response->body_len);
+	bool		ping = cJSON_GetObjectItemCaseSensitive(root, "hook_id") != NULL &&
+		cJSON_GetObjectItemCaseSensitive(root, "data") == NULL;
+
+	cJSON_Delete(root);
+	return ping;
 }

@@ -21,6 +21,7 @@ typedef struct Dialect
 	const char *code_key;
 	const char *pay;
 	const char *inquire;
+	const char *status;
 } Dialect;
 
 static const Dialect digiswitch = {
@@ -28,6 +29,7 @@ static const Dialect digiswitch = {
 	.code_key = "code",
 	.pay = "pay-pasca",
 	.inquire = "inq-pasca",
+	.status = "status-pasca",
 };
 
 /*
@@ -52,6 +54,21 @@ sign(const DpAccount *account, const char *ref_id, char *hex, DpProblem *problem
 	return done;
 }
 
+/* The word for what is asked. */
+static const char *
+command_word(const Dialect *dialect, DpCommand command)
+{
+	switch (command)
+	{
+		case DP_PAY:
+			return dialect->pay;
+		case DP_STATUS:
+			return dialect->status;
+		default:
+			return dialect->inquire;
+	}
+}
+
 /* The body as a JSON tree, NULL when memory ran out. */
 static cJSON *
 make_body(const Dialect *dialect, const DpAsk *ask, const DpAccount *account,
@@ -61,7 +78,7 @@ make_body(const Dialect *dialect, const DpAsk *ask, const DpAccount *account,
 	bool		good;
 
 	good = cJSON_AddStringToObject(body, dialect->command_key,
-								   ask->command == DP_PAY ? dialect->pay : dialect->inquire) &&
+								   command_word(dialect, ask->command)) &&
 		cJSON_AddStringToObject(body, "username", account->username) &&
 		cJSON_AddStringToObject(body, dialect->code_key, ask->code) &&
 		cJSON_AddStringToObject(body, "customer_no", ask->customer_no) &&

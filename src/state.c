@@ -134,6 +134,73 @@ dp_state_may_leave(DpState state)
 	return state == DP_NOT_SENT || state == DP_QUEUED;
 }
 
+/* May digipay_retry send a payment in this state? */
+bool
+dp_state_may_be_retried(DpState state)
+{
+	return state == DP_NOT_SENT || state == DP_REJECTED || state == DP_CANCELLED;
+}
+
+/* Is the provider asked about a payment in this state, without being told to? */
+bool
+dp_state_is_asked_about(DpState state)
+{
+	return state == DP_PENDING || state == DP_UNKNOWN;
+}
+
+/*
+ * What a trustworthy status reply or call-back does to a payment: states in the
+ * order of DpState, then a review that came of a contradiction; events in the
+ * order of DpEvent.
+ *
+ * A payment that has not left under this database's hand, and that the provider
+ * knows all the same, has been made by somebody else: what is queued takes that
+ * outcome, what was called not sent or cancelled is for a person.  Nothing is
+ * done to a payment on its way: its own reply comes first, and if it does not,
+ * the provider is asked.
+ */
+#define KEEP		{DP_KEEP, DP_QUEUED}
+#define NOTE		{DP_NOTE, DP_QUEUED}
+#define DOUBT		{DP_CONTRADICT, DP_REVIEW}
+#define TO(state)	{DP_CHANGE, state}
+
+static const struct
+{
+	DpEffect	effect;
+	DpState		to;
+}			transitions[DP_REVIEW + 2][DP_EVENT_COUNT] = {
+	/* nothing, succeeded, failed, rejected, refunded, pending, doubtful, not found, not unique */
+	[DP_QUEUED] = {NOTE, TO(DP_SUCCEEDED), TO(DP_FAILED), NOTE, TO(DP_REFUNDED),
+	TO(DP_PENDING), TO(DP_UNKNOWN), NOTE, TO(DP_REVIEW)},
+	[DP_SENDING] = {NOTE, NOTE, NOTE, NOTE, NOTE, NOTE, NOTE, NOTE, NOTE},
+	[DP_NOT_SENT] = {NOTE, DOUBT, DOUBT, NOTE, DOUBT, DOUBT, DOUBT, NOTE, DOUBT},
+	[DP_PENDING] = {NOTE, TO(DP_SUCCEEDED), TO(DP_FAILED), TO(DP_FAILED), TO(DP_REFUNDED),
+	KEEP, NOTE, NOTE, TO(DP_REVIEW)},
+	[DP_UNKNOWN] = {NOTE, TO(DP_SUCCEEDED), TO(DP_FAILED), TO(DP_REJECTED), TO(DP_REFUNDED),
+	TO(DP_PENDING), NOTE, NOTE, TO(DP_REVIEW)},
+	[DP_SUCCEEDED] = {NOTE, KEEP, DOUBT, DOUBT, TO(DP_REFUNDED), NOTE, NOTE, NOTE, NOTE},
+	[DP_FAILED] = {NOTE, DOUBT, KEEP, KEEP, NOTE, NOTE, NOTE, NOTE, NOTE},
+	[DP_REJECTED] = {NOTE, DOUBT, DOUBT, KEEP, DOUBT, DOUBT, NOTE, NOTE, NOTE},
+	[DP_REFUNDED] = {NOTE, NOTE, NOTE, NOTE, KEEP, NOTE, NOTE, NOTE, NOTE},
+	[DP_CANCELLED] = {NOTE, DOUBT, DOUBT, NOTE, DOUBT, DOUBT, DOUBT, NOTE, DOUBT},
+	[DP_REVIEW] = {NOTE, TO(DP_SUCCEEDED), TO(DP_FAILED), TO(DP_FAILED), TO(DP_REFUNDED),
+	TO(DP_PENDING), NOTE, NOTE, KEEP},
+	[DP_REVIEW + 1] = {NOTE, NOTE, NOTE, NOTE, NOTE, NOTE, NOTE, NOTE, NOTE},
+};
+
+/*
+ * What the event does to a payment in that state; contradicted is for a review
+ * that a contradiction led to.  *to is set where the effect is a change.
+ */
+DpEffect
+dp_transition(DpState from, bool contradicted, DpEvent event, DpState *to)
+{
+	int			row = from == DP_REVIEW && contradicted ? DP_REVIEW + 1 : from;
+
+	*to = transitions[row][event].to;
+	return transitions[row][event].effect;
+}
+
 /*
  * Which status word is this?  Exact: a word in another case is not one that
  * the provider documents.  The English words are those of its Malaysian branch.
@@ -273,6 +340,73 @@ dp_conclude_pay(const char *rc, const char *status, int http_status,
 	else if (code->on_pay == DP_REVIEW)
 		*reason = "the provider already has this ref_id, perhaps from an earlier payment";
 	return true;
+}
+
+/* Does the message say that the provider does not know the transaction? */
+static bool
+says_not_found(const char *message)
+{
+	return message != NULL && pg_strcasecmp(message, "Data belum ada") == 0;
+}
+
+/*
+ * What a status reply, or a call-back, says about its payment.  True when it
+ * can be believed; *reason says why it is doubtful or says nothing, and is NULL
+ * otherwise.
+ */
+bool
+dp_conclude_event(const char *rc, const char *status, const char *message,
+				  int http_status, bool webhook, DpEvent *event, const char **reason)
+{
+	static const DpEvent events[] = {
+		[DP_QUEUED] = DP_EVENT_NOTHING,
+		[DP_SENDING] = DP_EVENT_NOTHING,
+		[DP_NOT_SENT] = DP_EVENT_NOTHING,
+		[DP_PENDING] = DP_EVENT_PENDING,
+		[DP_UNKNOWN] = DP_EVENT_DOUBTFUL,
+		[DP_SUCCEEDED] = DP_EVENT_SUCCEEDED,
+		[DP_FAILED] = DP_EVENT_FAILED,
+		[DP_REJECTED] = DP_EVENT_REJECTED,
+		[DP_REFUNDED] = DP_EVENT_REFUNDED,
+		[DP_CANCELLED] = DP_EVENT_NOTHING,
+		[DP_REVIEW] = DP_EVENT_NOT_UNIQUE,
+	};
+	DpStatusWord word = dp_status_word(status);
+	const DpResponseCode *code = consistent(rc, word, http_status, reason);
+	int			conclusion;
+
+	*event = DP_EVENT_NOTHING;
+	if (code == NULL)
+	{
+		/* odd words are doubtful; an answer of a gateway, or none, is nothing */
+		if (rc != NULL && word != DP_STATUS_NONE && http_status_counts(http_status))
+			*event = DP_EVENT_DOUBTFUL;
+		return false;
+	}
+	if (!webhook && word == DP_STATUS_GAGAL &&
+		(strcmp(rc, "50") == 0 || says_not_found(message)))
+	{
+		*event = DP_EVENT_NOT_FOUND;
+		*reason = "the provider does not know this ref_id";
+		return true;
+	}
+	conclusion = webhook ? code->on_webhook : code->on_status;
+	if (conclusion != DP_NO_CHANGE)
+		*event = events[conclusion];
+	if (*event == DP_EVENT_NOTHING)
+		*reason = "the answer says nothing about the payment";
+	else if (*event == DP_EVENT_DOUBTFUL)
+		*reason = "the provider does not know the outcome";
+	else if (*event == DP_EVENT_NOT_UNIQUE)
+		*reason = "the provider already has this ref_id, perhaps from an earlier payment";
+	return true;
+}
+
+/* Does the provider ask for a pause?  (HTTP 429, or its limit of transactions) */
+bool
+dp_limit_reached(const char *rc, int http_status)
+{
+	return http_status == 429 || (rc != NULL && strcmp(rc, "85") == 0);
 }
 
 /*

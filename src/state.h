@@ -40,10 +40,22 @@ typedef struct DpResponseCode
 /* "says nothing about the payment", where a state would stand */
 #define DP_NO_CHANGE	(-1)
 
+/* What an event does to a payment in some state. */
+typedef enum DpEffect
+{
+	DP_KEEP,					/* it agrees with what is known */
+	DP_NOTE,					/* nothing; but it is written down */
+	DP_CHANGE,					/* to another state */
+	DP_CONTRADICT				/* a final state is in doubt: review */
+} DpEffect;
+
 extern const char *dp_state_name(DpState state);
 extern bool dp_state_from_name(const char *name, DpState *state);
 extern bool dp_state_is_final(DpState state);
 extern bool dp_state_may_leave(DpState state);
+extern bool dp_state_may_be_retried(DpState state);
+extern bool dp_state_is_asked_about(DpState state);
+extern DpEffect dp_transition(DpState from, bool contradicted, DpEvent event, DpState *to);
 extern DpStatusWord dp_status_word(const char *status);
 extern const char *dp_status_word_name(DpStatusWord word);
 extern const DpResponseCode *dp_response_code(const char *rc);
@@ -51,6 +63,10 @@ extern const DpResponseCode *dp_response_code_at(int i);
 extern const char *dp_refusal_advice(const char *rc);
 extern bool dp_conclude_pay(const char *rc, const char *status, int http_status,
 							DpState *state, const char **reason);
+extern bool dp_conclude_event(const char *rc, const char *status, const char *message,
+							  int http_status, bool webhook,
+							  DpEvent *event, const char **reason);
+extern bool dp_limit_reached(const char *rc, int http_status);
 extern bool dp_conclude_inquiry(const char *rc, const char *status, int http_status,
 								const char **reason);
 

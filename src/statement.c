@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * statement.c
- *	  The SQL on our tables, and the transactions around it, for the worker.
+ *	  The SQL on our tables, and the transactions around it: the worker's own,
+ *	  and the caller's where a session queues a payment or takes it back.
  *
  * The only user of SPI.  Everything runs as the journal's owner, in a
  * security-restricted operation with a fixed search_path, so that a trigger or
@@ -53,6 +54,17 @@ typedef struct Statement
 	" AND ($8 IS NULL OR EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5" \
 	" AND q.ref_id = $1 AND q.rc = '00' AND q.price <= $8::numeric))"
 
+/* Parameters of the statements by which a payment is queued or leaves. */
+#define INTENT_TYPES \
+	TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID, \
+	BOOLOID, TIMESTAMPTZOID, TEXTOID
+
+/* The row is this bill's, of our own queue, and in a state that lets it leave. */
+#define MAY_LEAVE \
+	"p.code = $2 AND p.customer_no = $3 AND p.testing = $4 AND p.origin = $9" \
+	" AND (p.state IN ('not_sent', 'queued')" \
+	" OR $11 AND p.state IN ('rejected', 'cancelled'))"
+
 #define REPLY_COLUMNS \
 	"name, price, selling_price, admin, base_commission, balance," \
 	" status, rc, message, sn, periode, \"desc\", reply, http_status, error"
@@ -65,24 +77,81 @@ static Statement statements[DP_SQL_COUNT] = {
 		" clock_timestamp(), clock_timestamp(), clock_timestamp() + $10 * interval '1 ms'"
 		" WHERE " INQUIRY_AGREES
 		" ON CONFLICT DO NOTHING",
-		10,
-		{TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID}
+		10, {INTENT_TYPES}
+	},
+	[DP_SQL_ENQUEUE] = {
+		"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing,"
+		" server, account, requested_by, max_price, origin, requested_at, next_check_at,"
+		" not_after, error)"
+		" SELECT $1, 'queued'::$S.digipay_state, $2, $3, $4, $5, $6, $7, $8::numeric, $9,"
+		" clock_timestamp(), clock_timestamp(), $12, $13"
+		" WHERE " INQUIRY_AGREES
+		" ON CONFLICT DO NOTHING RETURNING p",
+		13, {INTENT_TYPES}
 	},
 	[DP_SQL_CLAIM] = {
 		"UPDATE $S.digipay_payment p SET state = 'sending', server = $5,"
-		" max_price = $8::numeric, origin = $9, error = NULL, final_at = NULL, replied_at = NULL,"
-		" sent_at = clock_timestamp(),"
+		" max_price = $8::numeric, error = NULL, final_at = NULL, replied_at = NULL,"
+		" status_checks = 0, sent_at = clock_timestamp(),"
 		" next_check_at = coalesce(p.next_check_at, clock_timestamp() + $10 * interval '1 ms')"
-		" WHERE p.account = $6 AND p.ref_id = $1 AND p.state IN ('not_sent', 'queued')"
-		" AND p.code = $2 AND p.customer_no = $3 AND p.testing = $4"
+		" WHERE p.account = $6 AND p.ref_id = $1 AND " MAY_LEAVE
 		" AND " INQUIRY_AGREES,
-		10,
-		{TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID}
+		11, {INTENT_TYPES}
+	},
+	[DP_SQL_CLAIM_QUEUED] = {
+		"WITH found AS MATERIALIZED (SELECT server, ref_id FROM $S.digipay_payment"
+		" WHERE account = $6 AND ref_id = $1 AND state = 'queued' AND origin = $9"
+		" AND coalesce(not_after, requested_at + $11 * interval '1 ms') > clock_timestamp()"
+		" FOR UPDATE SKIP LOCKED)"
+		" UPDATE $S.digipay_payment p SET state = 'sending', error = NULL, status_checks = 0,"
+		" sent_at = clock_timestamp() FROM found f"
+		" WHERE p.server = f.server AND p.ref_id = f.ref_id AND " INQUIRY_AGREES,
+		11,
+		{TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID,
+		INT4OID}
+	},
+	[DP_SQL_REQUEUE] = {
+		"UPDATE $S.digipay_payment p SET state = 'queued', server = $5,"
+		" max_price = $8::numeric, error = $13, final_at = NULL, replied_at = NULL,"
+		" status_checks = 0, not_after = $12, next_check_at = clock_timestamp()"
+		" WHERE p.account = $6 AND p.ref_id = $1 AND " MAY_LEAVE
+		" AND " INQUIRY_AGREES " RETURNING p",
+		13, {INTENT_TYPES}
+	},
+	[DP_SQL_PUT_BACK] = {
+		"UPDATE $S.digipay_payment SET state = 'queued', error = $3, sent_at = NULL,"
+		" next_check_at = least(clock_timestamp() + greatest(interval '1 s',"
+		" least(interval '1 min', clock_timestamp() - requested_at)) * (1 + random() / 4),"
+		" coalesce(not_after, requested_at + $4 * interval '1 ms'))"
+		" WHERE account = $1 AND ref_id = $2 AND state = 'sending'",
+		4, {TEXTOID, TEXTOID, TEXTOID, INT4OID}
+	},
+	[DP_SQL_CANCEL] = {
+		"UPDATE $S.digipay_payment p SET state = 'cancelled', error = $3,"
+		" final_at = clock_timestamp(), next_check_at = NULL"
+		" WHERE p.account = $1 AND p.ref_id = $2 AND p.state = 'queued' RETURNING p",
+		3, {TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DP_SQL_EXPIRE] = {
+		"WITH found AS MATERIALIZED (SELECT server, ref_id FROM $S.digipay_payment"
+		" WHERE next_check_at <= now() AND state = 'queued' AND server = $1 AND origin = $2"
+		" AND coalesce(not_after, requested_at + $3 * interval '1 ms') <= clock_timestamp()"
+		" ORDER BY next_check_at LIMIT 1000 FOR UPDATE SKIP LOCKED)"
+		" UPDATE $S.digipay_payment p SET state = 'cancelled', error = $4,"
+		" final_at = clock_timestamp(), next_check_at = NULL FROM found f"
+		" WHERE p.server = f.server AND p.ref_id = f.ref_id RETURNING p.ref_id",
+		4, {NAMEOID, UUIDOID, INT4OID, TEXTOID}
+	},
+	[DP_SQL_SETTLE] = {
+		"UPDATE $S.digipay_payment p SET state = $3::$S.digipay_state, error = NULL,"
+		" final_at = clock_timestamp(), next_check_at = NULL"
+		" WHERE p.account = $1 AND p.ref_id = $2 AND p.state = 'review' RETURNING p",
+		3, {TEXTOID, TEXTOID, TEXTOID}
 	},
 	[DP_SQL_FIND_PAYMENT] = {
-		"SELECT state::text, code = $3 AND customer_no = $4 AND testing = $5"
+		"SELECT state::text, code = $3 AND customer_no = $4 AND testing = $5, origin = $6"
 		" FROM $S.digipay_payment WHERE account = $1 AND ref_id = $2",
-		5, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID}
+		6, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, UUIDOID}
 	},
 	[DP_SQL_FIND_FOREIGN_PAYMENT] = {
 		"SELECT account FROM $S.digipay_payment WHERE server = $1 AND ref_id = $2",
@@ -100,7 +169,8 @@ static Statement statements[DP_SQL_COUNT] = {
 		" $9, $10, $11, $12, $13, $14, $15, $16, $17, $18::$S.digipay_state, $19,"
 		" CASE WHEN $20 THEN clock_timestamp() END,"
 		" CASE WHEN $21 THEN clock_timestamp() END,"
-		" clock_timestamp() + $22 * interval '1 ms')"
+		" CASE WHEN $18 = 'review' THEN 'infinity'"
+		" ELSE clock_timestamp() + $22 * interval '1 ms' END)"
 		" WHERE account = $1 AND ref_id = $2 AND state = 'sending'",
 		22,
 		{TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
@@ -131,24 +201,144 @@ static Statement statements[DP_SQL_COUNT] = {
 	},
 	[DP_SQL_RECOVER] = {
 		"WITH stale AS (SELECT server, ref_id FROM $S.digipay_payment"
-		" WHERE state = 'sending' AND next_check_at IS NOT NULL"
+		" WHERE state = 'sending' AND next_check_at IS NOT NULL AND origin = $2"
 		" FOR UPDATE SKIP LOCKED),"
 		" lost AS (UPDATE $S.digipay_payment p SET state = 'unknown', error = $1,"
 		" next_check_at = clock_timestamp() FROM stale s"
 		" WHERE p.server = s.server AND p.ref_id = s.ref_id RETURNING p.server, p.ref_id)"
 		" INSERT INTO $S.digipay_event (server, ref_id, kind, note)"
 		" SELECT server, ref_id, 'recovered', $1 FROM lost",
-		1, {TEXTOID}
+		2, {TEXTOID, UUIDOID}
 	},
 	[DP_SQL_FIND_LEFTOVER] = {
 		"SELECT FROM $S.digipay_payment"
-		" WHERE state = 'sending' AND next_check_at IS NOT NULL LIMIT 1",
+		" WHERE state = 'sending' AND next_check_at IS NOT NULL AND origin = $1 LIMIT 1",
+		1, {UUIDOID}
+	},
+	[DP_SQL_FIND_ANY_PAYMENT] = {"SELECT FROM $S.digipay_payment LIMIT 1", 0, {0}},
+	[DP_SQL_SET_FENCE] = {
+		"INSERT INTO $S.digipay_fence AS f (origin, system_identifier, timeline, database,"
+		" device, inode, ask_first)"
+		" VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6)"
+		" ON CONFLICT (only_row) DO UPDATE SET (origin, system_identifier, timeline, database,"
+		" device, inode, ask_first, since) = ROW (excluded.origin, excluded.system_identifier,"
+		" excluded.timeline, excluded.database, excluded.device, excluded.inode,"
+		" excluded.ask_first, clock_timestamp()) RETURNING f.origin",
+		6, {INT8OID, INT4OID, OIDOID, INT8OID, INT8OID, BOOLOID}
+	},
+	[DP_SQL_TAKE_OVER] = {
+		"WITH taken AS (UPDATE $S.digipay_payment SET origin = $1,"
+		" state = CASE WHEN state = 'sending' THEN 'unknown'::$S.digipay_state ELSE state END,"
+		" error = CASE WHEN state = 'sending' THEN $2 ELSE error END,"
+		" next_check_at = CASE WHEN next_check_at < 'infinity' THEN clock_timestamp()"
+		" ELSE next_check_at END"
+		" WHERE state IN ('queued', 'sending', 'pending', 'unknown', 'not_sent', 'rejected', 'cancelled')"
+		" RETURNING ref_id)"
+		" INSERT INTO $S.digipay_event (server, ref_id, kind, note)"
+		" SELECT '', '', 'taken_over', format('%s took over %s payments%s', $3, count(*), $4) FROM taken",
+		4, {UUIDOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DP_SQL_SERVERS] = {
+		"SELECT s.oid FROM pg_foreign_server s, pg_foreign_data_wrapper w"
+		" WHERE w.oid = s.srvfdw AND w.fdwname = 'digipay' ORDER BY s.oid",
 		0, {0}
 	},
-	[DP_SQL_GET_ORIGIN] = {"SELECT origin FROM $S.digipay_fence", 0, {0}},
-	[DP_SQL_MAKE_ORIGIN] = {
-		"INSERT INTO $S.digipay_fence (origin) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING",
+	[DP_SQL_FIRST_DUE] = {
+		"SELECT next_check_at FROM $S.digipay_payment"
+		" WHERE next_check_at < 'infinity' ORDER BY next_check_at LIMIT 1",
 		0, {0}
+	},
+	[DP_SQL_NEXT_DUE] = {
+		"SELECT next_check_at FROM $S.digipay_payment"
+		" WHERE next_check_at > now() AND next_check_at < 'infinity'"
+		" ORDER BY next_check_at LIMIT 1",
+		0, {0}
+	},
+	[DP_SQL_DUE_IN_QUEUE] = {
+		"SELECT ref_id, code, customer_no, testing, requested_by, max_price::text,"
+		" $5 AND (requested_at < $6 OR now() < $6 + interval '24 hours')"
+		" AND (SELECT count(*) FROM $S.digipay_event e WHERE e.server = p.server"
+		" AND e.ref_id = p.ref_id AND e.kind = 'not_found' AND e.at > $6) < 2"
+		" FROM $S.digipay_payment p WHERE next_check_at <= now() AND state = 'queued'"
+		" AND server = $1 AND account = $2 AND origin = $3 ORDER BY next_check_at LIMIT $4",
+		6, {NAMEOID, TEXTOID, UUIDOID, INT4OID, BOOLOID, TIMESTAMPTZOID}
+	},
+	[DP_SQL_DUE_QUESTIONS] = {
+		"SELECT ref_id, code, customer_no, testing, requested_by"
+		" FROM $S.digipay_payment WHERE next_check_at <= now()"
+		" AND state IN ('pending', 'unknown') AND account = $1 AND origin = $2"
+		" AND (status_checks > 0 OR sent_at IS NULL OR sent_at <= now() - $3 * interval '1 ms')"
+		" ORDER BY next_check_at LIMIT $4",
+		4, {TEXTOID, UUIDOID, INT4OID, INT4OID}
+	},
+	[DP_SQL_QUEUE_LENGTH] = {
+		"SELECT count(*)::integer FROM $S.digipay_payment"
+		" WHERE next_check_at IS NOT NULL AND state = 'queued'",
+		0, {0}
+	},
+	[DP_SQL_FIND_TO_ASK] = {
+		"SELECT state::text, status_checks, next_check_at, greatest(sent_at, replied_at),"
+		" coalesce(sent_at, requested_at) < now() - interval '90 days',"
+		" (SELECT max(e.at) FROM $S.digipay_event e WHERE e.server = p.server"
+		" AND e.ref_id = p.ref_id AND e.kind = 'asked'), server, sent_at"
+		" FROM $S.digipay_payment p WHERE account = $1 AND ref_id = $2"
+		" FOR UPDATE OF p SKIP LOCKED",
+		2, {TEXTOID, TEXTOID}
+	},
+	[DP_SQL_ASK] = {
+		"UPDATE $S.digipay_payment SET status_checks = status_checks + 1,"
+		" next_check_at = CASE WHEN next_check_at < 'infinity'"
+		" THEN clock_timestamp() + $3 * interval '1 ms' ELSE next_check_at END"
+		" WHERE account = $1 AND ref_id = $2",
+		3, {TEXTOID, TEXTOID, INT4OID}
+	},
+	[DP_SQL_FIND_TO_JUDGE] = {
+		"SELECT state::text, final_at IS NOT NULL, code, customer_no, testing, server,"
+		" coalesce(sent_at, requested_at), requested_at"
+		" FROM $S.digipay_payment p WHERE account = $1 AND ref_id = $2 FOR UPDATE",
+		2, {TEXTOID, TEXTOID}
+	},
+	[DP_SQL_APPLY] = {
+		"UPDATE $S.digipay_payment SET (" REPLY_COLUMNS ", state, replied_at, final_at, next_check_at)"
+		" = ROW (coalesce($3, name), coalesce($4::numeric, price),"
+		" coalesce($5::numeric, selling_price), coalesce($6::numeric, admin),"
+		" coalesce($7::numeric, base_commission), coalesce($8::numeric, balance),"
+		" coalesce($9, status), coalesce($10, rc), coalesce($11, message), coalesce($12, sn),"
+		" coalesce($13, periode), coalesce($14, \"desc\"), coalesce($15, reply),"
+		" coalesce($16, http_status), $17, $18::$S.digipay_state,"
+		" CASE WHEN $19 THEN clock_timestamp() ELSE replied_at END,"
+		" CASE WHEN $20 THEN clock_timestamp() END,"
+		" CASE WHEN $20 THEN NULL WHEN $18 = 'review' THEN 'infinity'"
+		" WHEN next_check_at < 'infinity' THEN next_check_at"
+		" ELSE clock_timestamp() + $21 * interval '1 ms' END)"
+		" WHERE account = $1 AND ref_id = $2",
+		21,
+		{TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+			TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, INT4OID, TEXTOID,
+		TEXTOID, BOOLOID, BOOLOID, INT4OID}
+	},
+	[DP_SQL_CONTRADICT] = {
+		"UPDATE $S.digipay_payment SET state = 'review', error = $3, next_check_at = 'infinity'"
+		" WHERE account = $1 AND ref_id = $2",
+		3, {TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DP_SQL_ADD_FOREIGN] = {
+		"INSERT INTO $S.digipay_payment (ref_id, state, code, customer_no, testing,"
+		" server, account, requested_by, origin, requested_at, next_check_at)"
+		" VALUES ($1, 'review', $2, $3, false, $4, $5, $6, $7, clock_timestamp(), 'infinity')"
+		" ON CONFLICT DO NOTHING",
+		7, {TEXTOID, TEXTOID, TEXTOID, NAMEOID, TEXTOID, NAMEOID, UUIDOID}
+	},
+	[DP_SQL_COUNT_EVENTS] = {
+		"SELECT count(*)::integer, min(at) FROM $S.digipay_event"
+		" WHERE server = $1 AND ref_id = $2 AND kind = $3 AND ($4 IS NULL OR note = $4)"
+		" AND at >= $5",
+		5, {NAMEOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[DP_SQL_ECHOES_INQUIRY] = {
+		"SELECT FROM $S.digipay_inquiry WHERE server = $1 AND ref_id = $2"
+		" AND rc = '00' AND balance = $3::numeric",
+		3, {NAMEOID, TEXTOID, TEXTOID}
 	},
 };
 
@@ -158,6 +348,7 @@ volatile sig_atomic_t dp_is_committing = false;
 
 static Oid	journal = InvalidOid;	/* its table */
 static bool holding = false;
+static uint64 result_row = 0;	/* which row dp_result looks at */
 
 /* ----------
  * Transactions
@@ -245,6 +436,20 @@ plans_fit(const DpObjects *objects)
 	}
 	return prepared_for == objects->extension &&
 		strcmp(NameStr(prepared_schema), schema) == 0;
+}
+
+/* Let the statements be prepared anew: the extension is another one. */
+static void
+forget_plans(const DpObjects *objects)
+{
+	for (int i = 0; i < DP_SQL_COUNT; i++)
+	{
+		if (statements[i].plan != NULL)
+			SPI_freeplan(statements[i].plan);
+		statements[i].plan = NULL;
+	}
+	prepared_for = InvalidOid;
+	(void) plans_fit(objects);
 }
 
 /*
@@ -358,6 +563,43 @@ dp_journal_is_tampered_with(void)
 	return tampered;
 }
 
+/*
+ * In a session: begin to run statements in the caller's own transaction, as the
+ * journal's owner and with a search_path that the caller cannot meddle with.
+ * An error on the way puts everything back.  Raises when the extension is gone.
+ */
+void
+dp_session_begin(DpSession *session)
+{
+	const DpObjects *objects = dp_objects();
+
+	if (objects == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"digipay\" is not installed"),
+				 errhint("Run CREATE EXTENSION digipay.")));
+	if (!plans_fit(objects))
+		forget_plans(objects);
+	journal = objects->payment;
+	session->nest_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	GetUserIdAndSecContext(&session->user, &session->security);
+	SetUserIdAndSecContext(journal_owner(objects->payment),
+						   session->security | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_NOFORCE_RLS);
+	SPI_connect();
+}
+
+/* The end of it; what the statements have returned is gone. */
+void
+dp_session_end(DpSession *session)
+{
+	SPI_finish();
+	SetUserIdAndSecContext(session->user, session->security);
+	AtEOXact_GUC(true, session->nest_level);
+}
+
 /* ----------
  * Statements
  * ----------
@@ -403,6 +645,7 @@ dp_run(DpStatementId id, DpParams *params)
 				 SPI_result_code_string(SPI_result));
 		statement->plan = plan;
 	}
+	result_row = 0;
 	rc = SPI_execute_plan(statement->plan, params ? params->values : NULL,
 						  params ? params->nulls : NULL, false, 0);
 	if (rc < 0)
@@ -456,21 +699,49 @@ dp_param_positive(DpParams *params, int value)
 		dp_param_null(params);
 }
 
-/* A column of a SELECT's first row. */
+/* Look at another row of the last statement's result than the first; from 0. */
+void
+dp_result_row(uint64 row)
+{
+	result_row = row;
+}
+
+/* A column of the result. */
 Datum
 dp_result(int column, bool *isnull)
 {
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, isnull);
+	return SPI_getbinval(SPI_tuptable->vals[result_row], SPI_tuptable->tupdesc,
+						 column, isnull);
 }
 
-/* A column of a SELECT's first row as text, NULL for NULL. */
+/* A column of the result as text, NULL for NULL. */
 char *
 dp_result_text(int column)
 {
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
+	return SPI_getvalue(SPI_tuptable->vals[result_row], SPI_tuptable->tupdesc, column);
 }
 
-/* A boolean column of a SELECT's first row; NULL is false. */
+/* An integer column of the result; NULL is zero. */
+int
+dp_result_int(int column)
+{
+	bool		isnull;
+	Datum		value = dp_result(column, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
+/* A column that holds a point in time; NULL is zero. */
+TimestampTz
+dp_result_time(int column)
+{
+	bool		isnull;
+	Datum		value = dp_result(column, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+/* A boolean column of the result; NULL is false. */
 bool
 dp_result_bool(int column)
 {

@@ -1,6 +1,6 @@
 /*
  * statement.h
- *	  The SQL on our tables, and the transactions around it, for the worker.
+ *	  The SQL on our tables, and the transactions around it.
  */
 #ifndef DIGIPAY_STATEMENT_H
 #define DIGIPAY_STATEMENT_H
@@ -13,7 +13,14 @@
 typedef enum DpStatementId
 {
 	DP_SQL_INTEND,
+	DP_SQL_ENQUEUE,
 	DP_SQL_CLAIM,
+	DP_SQL_CLAIM_QUEUED,
+	DP_SQL_REQUEUE,
+	DP_SQL_PUT_BACK,
+	DP_SQL_CANCEL,
+	DP_SQL_EXPIRE,
+	DP_SQL_SETTLE,
 	DP_SQL_FIND_PAYMENT,
 	DP_SQL_FIND_FOREIGN_PAYMENT,
 	DP_SQL_FIND_INQUIRY,
@@ -22,8 +29,23 @@ typedef enum DpStatementId
 	DP_SQL_RECORD_EVENT,
 	DP_SQL_RECOVER,
 	DP_SQL_FIND_LEFTOVER,
-	DP_SQL_GET_ORIGIN,
-	DP_SQL_MAKE_ORIGIN,
+	DP_SQL_FIND_ANY_PAYMENT,
+	DP_SQL_SET_FENCE,
+	DP_SQL_TAKE_OVER,
+	DP_SQL_SERVERS,
+	DP_SQL_FIRST_DUE,
+	DP_SQL_NEXT_DUE,
+	DP_SQL_DUE_IN_QUEUE,
+	DP_SQL_DUE_QUESTIONS,
+	DP_SQL_QUEUE_LENGTH,
+	DP_SQL_FIND_TO_ASK,
+	DP_SQL_ASK,
+	DP_SQL_FIND_TO_JUDGE,
+	DP_SQL_APPLY,
+	DP_SQL_CONTRADICT,
+	DP_SQL_ADD_FOREIGN,
+	DP_SQL_COUNT_EVENTS,
+	DP_SQL_ECHOES_INQUIRY,
 	DP_SQL_COUNT
 } DpStatementId;
 
@@ -36,6 +58,14 @@ typedef struct DpParams
 	char		nulls[DP_MAX_PARAMS];
 	int			count;
 } DpParams;
+
+/* What a session had before it ran our statements in its own transaction. */
+typedef struct DpSession
+{
+	Oid			user;
+	int			security;
+	int			nest_level;
+} DpSession;
 
 /* for the handler of cancels: a commit must not notice them */
 extern volatile sig_atomic_t dp_is_committing;
@@ -55,9 +85,15 @@ extern void dp_param_text(DpParams *params, const char *text);
 extern void dp_param_name(DpParams *params, const char *name);
 extern void dp_param_positive(DpParams *params, int value);
 
+extern void dp_session_begin(DpSession *session);
+extern void dp_session_end(DpSession *session);
+
 extern uint64 dp_run(DpStatementId id, DpParams *params);
+extern void dp_result_row(uint64 row);
 extern Datum dp_result(int column, bool *isnull);
 extern char *dp_result_text(int column);
+extern int	dp_result_int(int column);
+extern TimestampTz dp_result_time(int column);
 extern bool dp_result_bool(int column);
 
 #endif							/* DIGIPAY_STATEMENT_H */

@@ -33,6 +33,7 @@
 #include "compat.h"
 #include "utils/timestamp.h"
 
+#include "fault.h"
 #include "transport.h"
 #include "url.h"
 
@@ -58,6 +59,9 @@ struct DpTransfer
 	const char *upload;			/* the body and how much of it is taken */
 	size_t		upload_len;
 	size_t		upload_taken;
+#ifdef DIGIPAY_FAULT_POINTS
+	bool		sent_whole;
+#endif
 	bool		private_allowed;
 	bool		loopback_only;	/* plain http */
 	size_t		max_size;
@@ -178,7 +182,7 @@ on_departure(void *arg, char *peer, char *local, int peer_port, int local_port)
 	strlcpy(transfer->response.address, peer, sizeof(transfer->response.address));
 	/* the connection may be one that was opened under other options */
 	transfer->refusal = check_peer(transfer, peer);
-	if (transfer->refusal != NULL)
+	if (transfer->refusal != NULL || DP_FAULT_IN_CALLBACK(DP_FAULT_IN_PREREQ))
 		return CURL_PREREQFUNC_ABORT;
 	transfer->response.departed = true;
 	transfer->response.sent_at = GetCurrentTimestamp();
@@ -196,6 +200,21 @@ on_read(char *buffer, size_t size, size_t nitems, void *arg)
 	transfer->upload_taken += len;
 	return len;
 }
+
+#ifdef DIGIPAY_FAULT_POINTS
+/* Called after each step of a transfer: has the request left as a whole? */
+static int
+on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+	DpTransfer *transfer = arg;
+
+	if (transfer->sent_whole || transfer->upload_len == 0 ||
+		up < (curl_off_t) transfer->upload_len)
+		return 0;
+	transfer->sent_whole = true;
+	return DP_FAULT_IN_CALLBACK(DP_FAULT_AFTER_SEND) ? 1 : 0;
+}
+#endif
 
 /* Take a piece of the reply, up to the limit. */
 static size_t
@@ -239,6 +258,9 @@ on_header(char *data, size_t size, size_t nitems, void *arg)
 		transfer->refusal = "the reply's headers are too large";
 		return 0;
 	}
+	/* the empty line is their end */
+	if (size * nitems == 2 && data[0] == '\r' && DP_FAULT_IN_CALLBACK(DP_FAULT_AFTER_HEADERS))
+		return 0;
 	return size * nitems;
 }
 
@@ -405,6 +427,11 @@ set_fixed_options(DpTransfer *transfer)
 	SET(CURLOPT_OPENSOCKETDATA, transfer);
 	SET(CURLOPT_PREREQFUNCTION, on_departure);
 	SET(CURLOPT_PREREQDATA, transfer);
+#ifdef DIGIPAY_FAULT_POINTS
+	SET(CURLOPT_XFERINFOFUNCTION, on_progress);
+	SET(CURLOPT_XFERINFODATA, transfer);
+	SET(CURLOPT_NOPROGRESS, 0L);
+#endif
 	return bad == CURLE_OK;
 }
 
@@ -476,6 +503,9 @@ dp_transport_start(const DpRequest *request, void *owner)
 	transfer->upload = request->body;
 	transfer->upload_len = request->body_len;
 	transfer->upload_taken = 0;
+#ifdef DIGIPAY_FAULT_POINTS
+	transfer->sent_whole = false;
+#endif
 	transfer->private_allowed = request->allow_private_address;
 	transfer->max_size = request->max_response_size;
 	transfer->header_size = 0;
@@ -622,6 +652,8 @@ dp_transport_drive(void)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &transfer);
+		if (result == CURLE_OK && DP_FAULT_IN_CALLBACK(DP_FAULT_AFTER_BODY))
+			result = CURLE_ABORTED_BY_CALLBACK;
 		finish(transfer, result);
 		(void) curl_multi_remove_handle(multi, easy);
 		transfer->running = false;

@@ -33,8 +33,12 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "backlog.h"
+#include "fence.h"
 #include "guc.h"
+#include "job.h"
 #include "journal.h"
+#include "launch.h"
 #include "mailbox.h"
 #include "objects.h"
 #include "payment.h"
@@ -42,6 +46,8 @@
 #include "problem.h"
 #include "statement.h"
 #include "transport.h"
+#include "turn.h"
+#include "watch.h"
 #include "worker.h"
 
 /* How often an idle worker looks whether it should go. */
@@ -117,16 +123,20 @@ recover(void)
 }
 
 /*
- * Read the mark of this database, check that the extension is there at all, and
- * clean up.
+ * Check that the extension is there at all, and whose queue this is; if it is
+ * ours, clean up.
  */
 static void
 open_journal(void)
 {
 	if (!dp_transaction_begin())
 		proc_exit(0);
-	(void) dp_journal_origin();
-	recover();
+	dp_fence_open();
+	dp_fence_keep_take_over();
+	if (dp_fence()->state == DP_FENCE_OPEN)
+		recover();
+	else
+		dp_transaction_commit();
 }
 
 /* Try again what somebody had locked at our start; an error is not ours. */
@@ -229,7 +239,10 @@ start(Datum arg)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("digipay worker could not start: %s", trouble)));
 	dp_transport_allow(dp_guc_max_connections);
-	dp_payment_init();
+	dp_job_init();
+	dp_place_init();
+	dp_backlog_init();
+	dp_watch_init();
 	queue = MemoryContextAlloc(TopMemoryContext, MaxBackends * sizeof(int));
 	queued = MemoryContextAllocZero(TopMemoryContext, MaxBackends * sizeof(bool));
 
@@ -293,12 +306,17 @@ serve(int slot)
 
 	if (!dp_mailbox_peek(slot, &ask, &waiter))
 		return true;
-	refuse = backoff_until != 0 || dp_payment_is_stuck();
-	if (!refuse && !dp_place_is_free(ask.server) &&
+	refuse = backoff_until != 0 || dp_turn_is_stuck();
+	if (!refuse && ask.command != DP_WAIT && !dp_place_is_free(ask.server) &&
 		!dp_payment_is_known(&ask))
 		return false;
 	if (!dp_mailbox_take(&waiter))
 		return true;
+	if (ask.command == DP_WAIT)
+	{
+		dp_watch_add(ask.ref_id, &waiter);
+		return true;
+	}
 	if (dp_payment_join(&ask, &waiter))
 		return true;
 	if (refuse)
@@ -324,6 +342,69 @@ serve_posts(void)
 			queue[kept++] = slot;
 	}
 	queue_length = kept;
+}
+
+/* ----------
+ * What is due by itself
+ * ----------
+ */
+
+/* Tell of what the look has cancelled, now that it is committed. */
+static void
+tell_expired(void)
+{
+	const char *server;
+	const char *ref_id;
+
+	for (int i = 0; dp_backlog_expired(i, &server, &ref_id); i++)
+		dp_watch_final(server, ref_id, DP_CANCELLED);
+	dp_backlog_told();
+}
+
+/* Look at the journal; an error is logged, and the look repeated later. */
+static void
+look_at_backlog(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		if (dp_transaction_begin())
+		{
+			dp_backlog_look();
+			dp_transaction_commit();
+			tell_expired();
+		}
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		EmitErrorReport();
+		dp_transaction_abort();
+		FlushErrorState();
+		dp_backlog_told();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	dp_watch_sweep();
+	pg_atomic_write_u64(&dp_mailbox_stats_of_mine()->queue_length,
+						(uint64) dp_backlog_queue_length());
+}
+
+/* Take on queued payments and questions, as far as there are places. */
+static void
+take_on_backlog(void)
+{
+	DpAsk		ask;
+
+	if (dp_mailbox_was_poked())
+		dp_backlog_changed();
+	if (backoff_until != 0 || dp_turn_is_stuck())
+		return;
+	if (dp_backlog_is_due())
+		look_at_backlog();
+	while (dp_backlog_next(&ask))
+		dp_payment_admit_due(&ask);
 }
 
 /* ----------
@@ -356,13 +437,17 @@ is_unwanted(void)
 static void
 end_if_idle_for_long(void)
 {
+	static TimestampTz next_look = 0;
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (idle_since == 0)
+	if (idle_since == 0 || !dp_backlog_is_empty())
 		idle_since = now;
 	if (!preloaded && dp_guc_idle_timeout > 0 &&
 		TimestampDifferenceExceeds(idle_since, now, dp_guc_idle_timeout * 1000))
 		proc_exit(0);
+	if (now < next_look)
+		return;
+	next_look = TimestampTzPlusMilliseconds(now, IDLE_LOOK_MS);
 	if (is_unwanted())
 		proc_exit(0);
 	/* what we have written since, autovacuum must hear of */
@@ -387,7 +472,7 @@ stop_if_done(void)
 		return;
 	dp_transaction_stop_waiting();
 	dp_payment_give_up("the server was stopped before the answer came");
-	(void) dp_payment_turn();
+	(void) dp_turn();
 	proc_exit(0);
 }
 
@@ -420,16 +505,16 @@ handle_interrupts(void)
 static void
 turn(void)
 {
-	if (!dp_payment_turn_is_due())
+	if (!dp_turn_is_due())
 		return;
-	switch (dp_payment_turn())
+	switch (dp_turn())
 	{
 		case DP_TURN_DONE:
 			backoff_until = 0;
 			break;
 		case DP_TURN_TROUBLE:
 			backoff_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-														dp_payment_trouble());
+														dp_turn_trouble());
 			break;
 		case DP_TURN_UNINSTALLED:
 			proc_exit(0);
@@ -447,12 +532,14 @@ earlier(long a, long b)
 static long
 sleep_time(void)
 {
-	long		timeout = earlier(dp_transport_timeout(), dp_payment_timeout());
+	long		timeout = earlier(dp_transport_timeout(), dp_turn_timeout());
 
+	if (!stopping)
+		timeout = earlier(timeout, dp_backlog_timeout());
 	if (stopping)
 		timeout = earlier(timeout, Max(0, (stop_by - GetCurrentTimestamp()) / 1000 + 1));
-	if (dp_payment_count() == 0 && !stopping)
-		timeout = IDLE_LOOK_MS;
+	if (dp_job_count() == 0 && !stopping)
+		timeout = earlier(timeout, IDLE_LOOK_MS);
 	return timeout;
 }
 
@@ -464,6 +551,7 @@ report_activity(void)
 	int			count = dp_places_taken();
 	char		text[64];
 
+	pg_atomic_write_u64(&dp_mailbox_stats_of_mine()->in_flight, (uint64) count);
 	if (count == shown)
 		return;
 	shown = count;
@@ -500,7 +588,7 @@ digipay_worker_main(Datum arg)
 										 ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
-		bool		slept_idle = dp_payment_count() == 0 && queue_length == 0;
+		bool		slept_idle = dp_job_count() == 0 && queue_length == 0;
 
 		MemoryContextReset(loop_context);
 		MemoryContextSwitchTo(loop_context);
@@ -511,18 +599,22 @@ digipay_worker_main(Datum arg)
 		{
 			collect_posts();
 			serve_posts();
+			take_on_backlog();
 		}
 		turn();
-		if (leftover && dp_payment_count() == 0 && recover_at <= GetCurrentTimestamp())
+		if (dp_watch_has_news())
+			dp_watch_tell();
+		if (leftover && dp_job_count() == 0 && recover_at <= GetCurrentTimestamp())
 			recover_leftover();
 		dp_transport_drive();
 		dp_payment_collect();
 		if (stopping)
 			stop_if_done();
 		/* whoever waits for a place that is free now shall not wait for an event */
-		if (dp_payment_turn_is_due() || (dp_places_news() && queue_length > 0))
+		if (dp_turn_is_due() ||
+			(dp_places_news() && (queue_length > 0 || dp_backlog_is_waiting())))
 			continue;
-		if (dp_payment_count() > 0)
+		if (dp_job_count() > 0)
 			idle_since = 0;
 		else if (slept_idle)
 			end_if_idle_for_long();

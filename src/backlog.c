@@ -1,0 +1,600 @@
+/*-------------------------------------------------------------------------
+ *
+ * backlog.c
+ *	  What is due in the journal, and the pace at which it is taken on.
+ *
+ * Each server has a lane: a short list of queued payments read ahead, one of
+ * questions, and what slows it down.  The journal is looked at when somebody has
+ * committed something, when a lane has run dry, when the next row is due, and
+ * every few seconds in any case, since nobody tells of COMMIT PREPARED.  A look
+ * that took long is not repeated soon, so that a journal full of rows that
+ * cannot be helped costs a tenth of the worker's time at most.
+ *
+ * The lists are hints.  Whether a row is still as it was is checked when it is
+ * claimed (journal.c) or asked about (verdict.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "nodes/pg_list.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "backlog.h"
+#include "credential.h"
+#include "fence.h"
+#include "place.h"
+#include "statement.h"
+
+/* Rows read ahead for each server. */
+#define READ_AHEAD			256
+
+/* How often the journal is looked at in any case, in milliseconds. */
+#define IDLE_POLL_MS		1000
+#define BUSY_POLL_MS		5000
+
+/* A look may take this part of the time. */
+#define LOOK_SHARE			10
+
+/*
+ * Questions: so many at once, then one every so many microseconds, so that there
+ * are never more than 64 in any second.
+ */
+#define QUESTION_BURST		6
+#define QUESTION_EVERY_US	18000
+
+/* What the provider is given when it says "too many", in milliseconds. */
+#define REST_MS				60000
+
+/* Pause of a lane whose payments cannot leave, doubling, in milliseconds. */
+#define BACKOFF_MIN_MS		1000
+#define BACKOFF_MAX_MS		60000
+
+typedef struct ReadAhead
+{
+	DpAsk	   *asks;
+	int			count;
+	int			next;
+	bool		more;			/* the journal had more than the list holds */
+} ReadAhead;
+
+typedef struct Lane
+{
+	Oid			server;			/* hash key */
+	bool		seen;			/* by the last look */
+	ReadAhead		queue;
+	ReadAhead		questions;
+	int			payments_out;	/* of the queue */
+	int			questions_out;
+	int			max_in_flight;
+	int			backoff_ms;		/* 0: payments leave */
+	TimestampTz backoff_until;
+	TimestampTz rest_until;
+} Lane;
+
+static MemoryContext backlog_context = NULL;
+static HTAB *lanes = NULL;
+static MemoryContext expired_context = NULL;
+static List *expired = NIL;		/* pairs of server and ref_id, not committed yet */
+
+static bool changed = true;
+static TimestampTz look_at = 0;	/* when to look in any case */
+static TimestampTz not_before = 0;	/* but never before */
+static TimestampTz expire_at = 0;
+static bool empty = true;		/* nothing is open at all */
+static int	queue_length = 0;
+static int	burst = QUESTION_BURST;
+static TimestampTz burst_at = 0;	/* when burst was right */
+
+/* Get ready, once in the worker's life. */
+void
+dp_backlog_init(void)
+{
+	HASHCTL		control = {0};
+
+	backlog_context = AllocSetContextCreate(TopMemoryContext, "digipay backlog",
+											ALLOCSET_DEFAULT_SIZES);
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(Lane);
+	control.hcxt = backlog_context;
+	lanes = hash_create("digipay lanes", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	expired_context = AllocSetContextCreate(backlog_context, "digipay expired",
+											ALLOCSET_DEFAULT_SIZES);
+}
+
+static Lane *
+get_lane(Oid server)
+{
+	bool		found;
+	Lane	   *lane = hash_search(lanes, &server, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset(lane, 0, sizeof(Lane));
+		lane->server = server;
+		lane->max_in_flight = 1;
+	}
+	return lane;
+}
+
+/* ----------
+ * Looking
+ * ----------
+ */
+
+/* Somebody has committed something. */
+void
+dp_backlog_changed(void)
+{
+	changed = true;
+}
+
+/* Is it time to look at the journal? */
+bool
+dp_backlog_is_due(void)
+{
+	TimestampTz now;
+
+	if (dp_fence()->state != DP_FENCE_OPEN)
+		return false;
+	now = GetCurrentTimestamp();
+	return now >= not_before && (changed || now >= look_at);
+}
+
+/* Is the list used up? */
+static bool
+is_dry(const ReadAhead *list)
+{
+	return list->next >= list->count;
+}
+
+/* Fill a list with the rows of the last statement. */
+static void
+take_rows(ReadAhead *list, Lane *lane, DpCommand command, uint64 found)
+{
+	if (list->asks == NULL)
+		list->asks = MemoryContextAllocZero(backlog_context, READ_AHEAD * sizeof(DpAsk));
+	list->next = 0;
+	list->count = 0;
+	list->more = found >= READ_AHEAD;
+	for (uint64 i = 0; i < Min(found, READ_AHEAD); i++)
+	{
+		DpAsk	   *ask = &list->asks[list->count];
+		char	   *text;
+
+		dp_result_row(i);
+		memset(ask, 0, sizeof(*ask));
+		ask->command = command;
+		ask->server = lane->server;
+		strlcpy(ask->ref_id, dp_result_text(1), sizeof(ask->ref_id));
+		strlcpy(ask->code, dp_result_text(2), sizeof(ask->code));
+		strlcpy(ask->customer_no, dp_result_text(3), sizeof(ask->customer_no));
+		ask->testing = dp_result_bool(4);
+		text = dp_result_text(5);
+		namestrcpy(&ask->requested_by, text != NULL ? text : "");
+		if (command == DP_PAY)
+		{
+			text = dp_result_text(6);
+			strlcpy(ask->max_price, text != NULL ? text : "", sizeof(ask->max_price));
+			/* after a take-over: ask whether somebody else has paid it */
+			if (dp_result_bool(7))
+			{
+				ask->command = DP_STATUS;
+				ask->refresh = true;
+			}
+		}
+		list->count++;
+	}
+}
+
+/* Read ahead in one server's queue. */
+static void
+look_at_queue(Lane *lane, const DpAccount *account)
+{
+	const DpFence *fence = dp_fence();
+	DpParams	params = {0};
+
+	dp_param_name(&params, account->server_name);
+	dp_param_text(&params, account->account);
+	dp_param(&params, UUIDPGetDatum(&fence->origin));
+	dp_param(&params, Int32GetDatum(READ_AHEAD));
+	dp_param(&params, BoolGetDatum(fence->ask_first));
+	dp_param(&params, TimestampTzGetDatum(fence->since));
+	take_rows(&lane->queue, lane, DP_PAY, dp_run(DP_SQL_DUE_IN_QUEUE, &params));
+}
+
+/* Read ahead in what one server's account is to be asked about. */
+static void
+look_at_questions(Lane *lane, const DpAccount *account)
+{
+	DpParams	params = {0};
+
+	dp_param_text(&params, account->account);
+	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
+	dp_param(&params, Int32GetDatum(account->status_interval));
+	dp_param(&params, Int32GetDatum(READ_AHEAD));
+	take_rows(&lane->questions, lane, DP_STATUS, dp_run(DP_SQL_DUE_QUESTIONS, &params));
+}
+
+/* Cancel what has waited too long in one server's queue. */
+static void
+expire(const DpAccount *account)
+{
+	MemoryContext old;
+	DpParams	params = {0};
+	uint64		found;
+
+	dp_param_name(&params, account->server_name);
+	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
+	dp_param(&params, Int32GetDatum(account->queue_ttl));
+	dp_param_text(&params, "it could not leave in time");
+	found = dp_run(DP_SQL_EXPIRE, &params);
+	old = MemoryContextSwitchTo(expired_context);
+	for (uint64 i = 0; i < found; i++)
+	{
+		dp_result_row(i);
+		expired = lappend(expired, list_make2(pstrdup(account->server_name),
+											  dp_result_text(1)));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* Look at what is due for one server. */
+static void
+look_at_server(Oid server, bool expiring)
+{
+	DpAccount	account;
+	DpProblem	problem;
+	Lane	   *lane;
+
+	if (!dp_account_load(server, false, &account, &problem))
+		return;
+	lane = get_lane(server);
+	lane->seen = true;
+	lane->max_in_flight = account.max_in_flight;
+	dp_place_limit(server, account.max_in_flight);
+	if (expiring)
+		expire(&account);
+	if (account.paused)
+		lane->queue.count = lane->queue.next = 0;
+	else if (is_dry(&lane->queue))
+		look_at_queue(lane, &account);
+	if (is_dry(&lane->questions))
+		look_at_questions(lane, &account);
+}
+
+/* Look at all servers. */
+static void
+look_at_servers(bool expiring)
+{
+	uint64		found = dp_run(DP_SQL_SERVERS, NULL);
+	Oid		   *servers = palloc(Max(found, 1) * sizeof(Oid));
+	HASH_SEQ_STATUS scan;
+	Lane	   *lane;
+
+	for (uint64 i = 0; i < found; i++)
+	{
+		bool		isnull;
+
+		dp_result_row(i);
+		servers[i] = DatumGetObjectId(dp_result(1, &isnull));
+	}
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+		lane->seen = false;
+	for (uint64 i = 0; i < found; i++)
+		look_at_server(servers[i], expiring);
+
+	/* of a server that is gone, nothing is left to do */
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+	{
+		if (!lane->seen)
+			lane->queue.count = lane->questions.count = 0;
+	}
+}
+
+/*
+ * Look at the journal, in a transaction that the caller has begun.  Raises what
+ * goes wrong; the next look is due a little later in any case.
+ */
+void
+dp_backlog_look(void)
+{
+	TimestampTz begun = GetCurrentTimestamp();
+	TimestampTz first = 0;
+	TimestampTz next = 0;
+	TimestampTz ended;
+	bool		expiring = begun >= expire_at;
+
+	dp_backlog_told();
+	changed = false;
+	not_before = TimestampTzPlusMilliseconds(begun, IDLE_POLL_MS);	/* should this fail */
+	look_at = not_before;
+	if (dp_run(DP_SQL_FIRST_DUE, NULL) > 0)
+		first = dp_result_time(1);
+	empty = first == 0;
+	if (first != 0 && first <= begun)
+	{
+		look_at_servers(expiring);
+		if (dp_run(DP_SQL_NEXT_DUE, NULL) > 0)
+			next = dp_result_time(1);
+	}
+	else
+		next = first;
+	if (expiring || empty)
+	{
+		queue_length = empty ? 0 : dp_run(DP_SQL_QUEUE_LENGTH, NULL) > 0 ? dp_result_int(1) : 0;
+		expire_at = TimestampTzPlusMilliseconds(begun, BUSY_POLL_MS);
+	}
+	ended = GetCurrentTimestamp();
+	not_before = ended - begun > 5000 ? ended + (ended - begun) * LOOK_SHARE : 0;
+	look_at = TimestampTzPlusMilliseconds(ended, empty ? IDLE_POLL_MS : BUSY_POLL_MS);
+	if (next != 0 && next < look_at)
+		look_at = next;
+}
+
+/*
+ * The i-th payment that the last look has cancelled since it had waited too
+ * long; false behind the last.  For when the look has been committed.
+ */
+bool
+dp_backlog_expired(int i, const char **server, const char **ref_id)
+{
+	if (i >= list_length(expired))
+		return false;
+	*server = linitial(list_nth(expired, i));
+	*ref_id = lsecond(list_nth(expired, i));
+	return true;
+}
+
+/* These have been told of. */
+void
+dp_backlog_told(void)
+{
+	expired = NIL;
+	MemoryContextReset(expired_context);
+}
+
+/* Is nothing open: nothing queued, pending or unknown? */
+bool
+dp_backlog_is_empty(void)
+{
+	return empty && !changed;
+}
+
+/* Payments that wait in the queue, as counted a few seconds ago. */
+int
+dp_backlog_queue_length(void)
+{
+	return queue_length;
+}
+
+/* ----------
+ * Taking on
+ * ----------
+ */
+
+/* May one more question leave now? */
+static bool
+question_is_allowed(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		more = (now - burst_at) / QUESTION_EVERY_US;
+
+	if (burst + more >= QUESTION_BURST)
+	{
+		burst = QUESTION_BURST;
+		burst_at = now;
+	}
+	else
+	{
+		burst += (int) more;
+		burst_at += more * QUESTION_EVERY_US;
+	}
+	return burst > 0;
+}
+
+/* May one more payment of this lane's queue leave now? */
+static bool
+payment_is_allowed(const Lane *lane)
+{
+	TimestampTz now;
+
+	if (lane->backoff_ms == 0 && lane->rest_until == 0)
+		return true;
+	now = GetCurrentTimestamp();
+	if (lane->rest_until > now || lane->backoff_until > now)
+		return false;
+	/* after failures, one shall find out whether it goes again */
+	return lane->backoff_ms == 0 || lane->payments_out == 0;
+}
+
+/* Questions may take a quarter of a server's places. */
+static bool
+question_has_room(const Lane *lane)
+{
+	return lane->questions_out < Max(1, lane->max_in_flight / 4);
+}
+
+/* Take the next from a list; asks to look again when the list has run dry. */
+static bool
+take(ReadAhead *list, DpAsk *ask)
+{
+	*ask = list->asks[list->next++];
+	if (is_dry(list))
+	{
+		if (list->more)
+			changed = true;
+		list->more = false;
+	}
+	return true;
+}
+
+/* Take on what this lane has, if it may go now. */
+static bool
+take_from_lane(Lane *lane, DpAsk *ask)
+{
+	if (!dp_place_is_free(lane->server))
+		return false;
+	if (!is_dry(&lane->queue))
+	{
+		bool		question = lane->queue.asks[lane->queue.next].command == DP_STATUS;
+
+		if (question ? question_has_room(lane) && question_is_allowed() :
+			payment_is_allowed(lane))
+		{
+			(void) take(&lane->queue, ask);
+			if (question)
+			{
+				burst--;
+				lane->questions_out++;
+			}
+			else
+			{
+				queue_length = Max(0, queue_length - 1);
+				lane->payments_out++;
+			}
+			return true;
+		}
+	}
+	if (!is_dry(&lane->questions) && question_has_room(lane) && question_is_allowed())
+	{
+		burst--;
+		lane->questions_out++;
+		return take(&lane->questions, ask);
+	}
+	return false;
+}
+
+/*
+ * The next payment or question that may be taken on; there is a place for it.
+ * False if there is none at present.  Tell dp_backlog_done when it is over.
+ */
+bool
+dp_backlog_next(DpAsk *ask)
+{
+	HASH_SEQ_STATUS scan;
+	Lane	   *lane;
+
+	if (dp_fence()->state != DP_FENCE_OPEN)
+		return false;
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+	{
+		if (take_from_lane(lane, ask))
+		{
+			hash_seq_term(&scan);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Has something been read ahead that waits for a place? */
+bool
+dp_backlog_is_waiting(void)
+{
+	HASH_SEQ_STATUS scan;
+	Lane	   *lane;
+
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+	{
+		if (!is_dry(&lane->queue) || !is_dry(&lane->questions))
+		{
+			hash_seq_term(&scan);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Milliseconds until something here may be done, -1 if only an event can change
+ * that.
+ */
+long
+dp_backlog_timeout(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz due;
+	HASH_SEQ_STATUS scan;
+	Lane	   *lane;
+
+	if (dp_fence()->state != DP_FENCE_OPEN)
+		return -1;
+	due = changed ? not_before : Max(look_at, not_before);
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+	{
+		TimestampTz wake = Max(lane->rest_until, lane->backoff_until);
+
+		if (!is_dry(&lane->queue) && wake > now)
+			due = Min(due, wake);
+		if ((!is_dry(&lane->questions) || !is_dry(&lane->queue)) && burst <= 0)
+			due = Min(due, burst_at + QUESTION_EVERY_US);
+	}
+	return due <= now ? 0 : (long) ((due - now + 999) / 1000);
+}
+
+/* ----------
+ * What became of it
+ * ----------
+ */
+
+/* Something that dp_backlog_next has given out is over, whatever it was. */
+void
+dp_backlog_done(const DpAsk *ask)
+{
+	Lane	   *lane = get_lane(ask->server);
+
+	if (ask->command == DP_PAY)
+		lane->payments_out--;
+	else
+		lane->questions_out--;
+}
+
+/* A payment has left to that server. */
+void
+dp_backlog_left(Oid server)
+{
+	Lane	   *lane = get_lane(server);
+
+	lane->backoff_ms = 0;
+	lane->backoff_until = 0;
+}
+
+/* A queued payment could not leave: do not try with all the others, too. */
+void
+dp_backlog_could_not_leave(Oid server)
+{
+	Lane	   *lane = get_lane(server);
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (lane->backoff_until > now)
+		return;					/* it left before that was known */
+	lane->backoff_ms = Min(Max(lane->backoff_ms * 2, BACKOFF_MIN_MS), BACKOFF_MAX_MS);
+	lane->backoff_until = TimestampTzPlusMilliseconds(now, lane->backoff_ms);
+}
+
+/* The provider has said "too many". */
+void
+dp_backlog_rest(Oid server)
+{
+	get_lane(server)->rest_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REST_MS);
+}
+
+/* Do payments to that server rest?  Until when? */
+bool
+dp_backlog_rests(Oid server, TimestampTz *until)
+{
+	Lane	   *lane = get_lane(server);
+
+	*until = lane->rest_until;
+	return lane->rest_until > GetCurrentTimestamp();
+}

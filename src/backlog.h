@@ -1,0 +1,30 @@
+/*
+ * backlog.h
+ *	  What is due in the journal: queued payments and status questions, and the
+ *	  pace at which the worker takes them on.
+ */
+#ifndef DIGIPAY_BACKLOG_H
+#define DIGIPAY_BACKLOG_H
+
+#include "digipay.h"
+
+extern void dp_backlog_init(void);
+extern void dp_backlog_changed(void);
+extern bool dp_backlog_is_due(void);
+extern void dp_backlog_look(void);
+extern bool dp_backlog_expired(int i, const char **server, const char **ref_id);
+extern void dp_backlog_told(void);
+extern bool dp_backlog_next(DpAsk *ask);
+extern bool dp_backlog_is_waiting(void);
+extern long dp_backlog_timeout(void);
+extern bool dp_backlog_is_empty(void);
+extern int	dp_backlog_queue_length(void);
+
+/* what became of what was taken on */
+extern void dp_backlog_done(const DpAsk *ask);
+extern void dp_backlog_left(Oid server);
+extern void dp_backlog_could_not_leave(Oid server);
+extern void dp_backlog_rest(Oid server);
+extern bool dp_backlog_rests(Oid server, TimestampTz *until);
+
+#endif							/* DIGIPAY_BACKLOG_H */

@@ -1,0 +1,200 @@
+/*-------------------------------------------------------------------------
+ *
+ * job.c
+ *	  What the worker has in its hands.
+ *
+ * A job lives in a memory context of its own, so whatever is made for it goes
+ * with it.  Jobs are found by ref_id through a fixed table of lists, long enough
+ * for the ten thousand that may be in flight.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+
+#include "credential.h"
+#include "job.h"
+#include "place.h"
+#include "request.h"
+
+#define LISTS	1024
+
+static MemoryContext jobs_context = NULL;
+static dlist_head jobs = DLIST_STATIC_INIT(jobs);
+static dlist_head by_ref[LISTS];
+static int	in_step[DP_STEP_COUNT];
+static int	njobs = 0;
+static int	nfailed = 0;
+
+/* Get ready, once in the worker's life. */
+void
+dp_job_init(void)
+{
+	jobs_context = AllocSetContextCreate(TopMemoryContext, "digipay jobs",
+										 ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < LISTS; i++)
+		dlist_init(&by_ref[i]);
+}
+
+static dlist_head *
+list_of(const char *ref_id)
+{
+	return &by_ref[hash_bytes((const unsigned char *) ref_id, strlen(ref_id)) % LISTS];
+}
+
+/* A new job, in step DP_STEP_DONE, that nobody waits for. */
+DpJob *
+dp_job_new(const DpAsk *ask)
+{
+	MemoryContext context = AllocSetContextCreate(jobs_context, "digipay job",
+												  ALLOCSET_SMALL_SIZES);
+	DpJob	   *job = MemoryContextAllocZero(context, sizeof(DpJob));
+
+	job->context = context;
+	job->step = DP_STEP_DONE;
+	in_step[DP_STEP_DONE]++;
+	job->ask = *ask;
+	job->room = 4;
+	job->waiters = MemoryContextAlloc(context, job->room * sizeof(DpWaiter));
+	njobs++;
+	dlist_push_tail(&jobs, &job->node);
+	dlist_push_tail(list_of(ask->ref_id), &job->same_ref);
+	return job;
+}
+
+/* Forget a job; what it owned goes with it. */
+void
+dp_job_end(DpJob *job)
+{
+	dp_job_give_back_place(job);
+	dp_job_set_failed(job, false);
+	if (job->transfer != NULL)
+		dp_transport_release(job->transfer);
+	dp_request_wipe(&job->request);
+	dp_account_wipe(&job->account);
+	dlist_delete(&job->node);
+	dlist_delete(&job->same_ref);
+	in_step[job->step]--;
+	njobs--;
+	MemoryContextDelete(job->context);
+}
+
+/*
+ * The job of this command about that payment, by server or by account; not
+ * other_than itself.  NULL if there is none.
+ */
+DpJob *
+dp_job_find(DpCommand command, const DpJob *other_than, Oid server,
+			const char *account, const char *ref_id)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, list_of(ref_id))
+	{
+		DpJob	   *job = dlist_container(DpJob, same_ref, iter.cur);
+
+		if (job != other_than && job->ask.command == command &&
+			strcmp(job->ask.ref_id, ref_id) == 0 &&
+			(job->ask.server == server ||
+			 (account != NULL && job->account.account != NULL &&
+			  strcmp(job->account.account, account) == 0)))
+			return job;
+	}
+	return NULL;
+}
+
+/* Move a job to another step; how many are in each is counted. */
+void
+dp_job_set_step(DpJob *job, DpStep step)
+{
+	in_step[job->step]--;
+	in_step[step]++;
+	job->step = step;
+}
+
+void
+dp_job_set_failed(DpJob *job, bool failed)
+{
+	nfailed += failed - job->failed;
+	job->failed = failed;
+}
+
+void
+dp_job_give_back_place(DpJob *job)
+{
+	if (job->has_place)
+	{
+		dp_place_give_back(job->ask.server);
+		job->has_place = false;
+	}
+}
+
+void
+dp_job_add_waiter(DpJob *job, const DpWaiter *waiter)
+{
+	if (job->nwaiters == job->room)
+	{
+		job->room *= 2;
+		job->waiters = repalloc(job->waiters, job->room * sizeof(DpWaiter));
+	}
+	job->waiters[job->nwaiters++] = *waiter;
+}
+
+/* Let those who wait for one job wait for another. */
+void
+dp_job_move_waiters(DpJob *from, DpJob *to)
+{
+	for (int i = 0; i < from->nwaiters; i++)
+		dp_job_add_waiter(to, &from->waiters[i]);
+	from->nwaiters = 0;
+}
+
+/*
+ * Wake all who wait for this job.  The account in the answer is the one that
+ * the request was made under, which need not be the one that the session has
+ * read.
+ */
+void
+dp_job_answer(DpJob *job, DpAnswer *answer)
+{
+	if (job->account.account != NULL)
+		strlcpy(answer->account, job->account.account, sizeof(answer->account));
+	for (int i = 0; i < job->nwaiters; i++)
+		dp_mailbox_reply(&job->waiters[i], answer);
+	job->nwaiters = 0;
+}
+
+/* All jobs, oldest first. */
+dlist_head *
+dp_jobs(void)
+{
+	return &jobs;
+}
+
+/* Lives as long as the worker. */
+MemoryContext
+dp_jobs_context(void)
+{
+	return jobs_context;
+}
+
+int
+dp_job_count(void)
+{
+	return njobs;
+}
+
+int
+dp_job_count_in(DpStep step)
+{
+	return in_step[step];
+}
+
+/* Outcomes that could not be written, nobody's lock being the reason. */
+int
+dp_job_count_failed(void)
+{
+	return nfailed;
+}
