@@ -12,6 +12,33 @@ INSERT INTO contract VALUES
 ('digipay_pay', 'code text, customer_no text, ref_id text, testing boolean DEFAULT NULL::boolean, '
 	'server name DEFAULT NULL::name, max_price numeric DEFAULT NULL::numeric',
 	'digipay_payment', 'volatile', false, 'unsafe', false, true),
+('digipay_submit', 'code text, customer_no text, ref_id text, testing boolean DEFAULT NULL::boolean, '
+	'server name DEFAULT NULL::name, max_price numeric DEFAULT NULL::numeric, '
+	'not_after timestamp with time zone DEFAULT NULL::timestamp with time zone',
+	'digipay_payment', 'volatile', false, 'unsafe', false, true),
+('digipay_wait', 'ref_id text, timeout interval DEFAULT ''00:01:30''::interval, '
+	'server name DEFAULT NULL::name', 'digipay_payment', 'volatile', false, 'unsafe', false, true),
+('digipay_wait_all', 'ref_ids text[], timeout interval DEFAULT ''00:01:30''::interval, '
+	'server name DEFAULT NULL::name', 'SETOF digipay_payment',
+	'volatile', false, 'unsafe', false, true),
+('digipay_status', 'ref_id text, server name DEFAULT NULL::name, refresh boolean DEFAULT false',
+	'digipay_payment', 'volatile', false, 'unsafe', false, true),
+('digipay_retry', 'ref_id text, server name DEFAULT NULL::name', 'digipay_payment',
+	'volatile', false, 'unsafe', false, true),
+('digipay_cancel', 'ref_id text, server name DEFAULT NULL::name', 'digipay_payment',
+	'volatile', false, 'unsafe', false, true),
+('digipay_settle', 'ref_id text, outcome digipay_state, note text, server name DEFAULT NULL::name',
+	'digipay_payment', 'volatile', false, 'unsafe', false, true),
+('digipay_webhook', 'body bytea, signature text, server name DEFAULT NULL::name',
+	'digipay_payment', 'volatile', false, 'unsafe', false, true),
+('digipay_take_over', 'lost_nothing boolean DEFAULT false', 'void',
+	'volatile', false, 'unsafe', false, true),
+('digipay_stats', '', 'TABLE(started_at timestamp with time zone, sent bigint, succeeded bigint, '
+	'failed bigint, rejected bigint, refunded bigint, pending bigint, unknown bigint, '
+	'not_sent bigint, review bigint, cancelled bigint, status_questions bigint, retries bigint, '
+	'bytes_sent bigint, bytes_received bigint, reply_ms_avg numeric, reply_ms_max numeric, '
+	'in_flight bigint, queue_length bigint, webhooks bigint, webhooks_refused bigint)',
+	'volatile', false, 'unsafe', false, true),
 ('digipay_inquire', 'code text, customer_no text, ref_id text, '
 	'testing boolean DEFAULT NULL::boolean, server name DEFAULT NULL::name, '
 	'year integer DEFAULT NULL::integer, amount numeric DEFAULT NULL::numeric',
@@ -78,11 +105,6 @@ SELECT is_empty('SELECT d.name, a.grantee::regrole
 	FROM delivered AS d JOIN pg_proc AS p USING (oid), aclexplode(p.proacl) AS a
 	WHERE a.grantee NOT IN (0, p.proowner)', 'no role has been given anything');
 
--- what this version does not have does not pretend to be there
-SELECT hasnt_function(name) FROM unnest(
-	'{digipay_submit, digipay_wait, digipay_wait_all, digipay_status, digipay_retry,
-	digipay_cancel, digipay_settle, digipay_webhook, digipay_take_over}'::name[]) AS name;
-
 -- the wrapper
 SELECT is(fdwvalidator::regproc::text, 'digipay_validator', 'the wrapper has its validator')
 FROM pg_foreign_data_wrapper WHERE fdwname = 'digipay';
@@ -101,6 +123,22 @@ SELECT throws_ok($$SELECT digipay_inquire('pln', '1', '', true, 'x', 2024, 1000)
 SELECT throws_ok($$SELECT digipay_inquire(code => 'pln', customer_no => '1', ref_id => '',
 	year => 2024, amount => 1000)$$,
 	'22023', NULL, 'digipay_inquire by name');
+
+SELECT throws_ok($$SELECT digipay_submit(ref_id => '', not_after => now(), max_price => 1,
+	server => 'x', testing => true, customer_no => '1', code => 'pln')$$, '22023', NULL,
+	'digipay_submit by name');
+SELECT throws_ok($$SELECT digipay_wait('', '1 s', 'x')$$, '22023', NULL, 'digipay_wait by place');
+SELECT throws_ok($$SELECT digipay_wait_all(ref_ids => NULL, timeout => '1 s', server => 'x')$$,
+	'22023', NULL, 'digipay_wait_all by name');
+SELECT throws_ok($$SELECT digipay_status('', 'x', true)$$, '22023', NULL,
+	'digipay_status by place');
+SELECT throws_ok($$SELECT digipay_retry(server => 'x', ref_id => '')$$, '22023', NULL,
+	'digipay_retry by name');
+SELECT throws_ok($$SELECT digipay_cancel('', 'x')$$, '22023', NULL, 'digipay_cancel by place');
+SELECT throws_ok($$SELECT digipay_settle('', 'failed', 'seen', 'x')$$, '22023', NULL,
+	'digipay_settle by place');
+SELECT throws_ok($$SELECT digipay_webhook(body => NULL, signature => '', server => 'x')$$,
+	'22023', NULL, 'digipay_webhook by name');
 
 SELECT * FROM finish();
 ROLLBACK;

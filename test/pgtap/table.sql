@@ -93,8 +93,19 @@ SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_event'')', $$VALUES
 
 SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_fence'')', $$VALUES
 	('only_row'::name, 'boolean', 'NOT NULL DEFAULT true'),
-	('origin', 'uuid', 'NOT NULL'),
-	('since', 'timestamp with time zone', 'NOT NULL DEFAULT clock_timestamp()')$$, 'digipay_fence');
+	('origin', 'uuid', 'NOT NULL'), ('system_identifier', 'bigint', 'NOT NULL'),
+	('timeline', 'integer', 'NOT NULL'), ('database', 'oid', 'NOT NULL'),
+	('device', 'bigint', 'NOT NULL'), ('inode', 'bigint', 'NOT NULL'),
+	('since', 'timestamp with time zone', 'NOT NULL DEFAULT clock_timestamp()'),
+	('ask_first', 'boolean', 'NOT NULL DEFAULT false')$$, 'digipay_fence');
+
+SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_unsettled'')', $$VALUES
+	('server'::name, 'name', ''), ('ref_id', 'text', ''), ('state', 'digipay_state', ''),
+	('code', 'text', ''), ('customer_no', 'text', ''), ('age', 'interval', ''),
+	('next', 'text', ''), ('next_at', 'timestamp with time zone', ''),
+	('not_after', 'timestamp with time zone', ''), ('status_checks', 'integer', ''),
+	('rc', 'text', ''), ('message', 'text', ''), ('why', 'text', ''),
+	('testing', 'boolean', '')$$, 'digipay_unsettled');
 
 SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_response_code'')', $$VALUES
 	('rc'::name, 'text', ''), ('meaning', 'text', ''), ('status', 'text', ''),
@@ -120,7 +131,8 @@ SELECT set_eq($$SELECT c.relname, c.relkind FROM pg_class AS c
 		WHERE extname = 'digipay')$$,
 	$$VALUES ('digipay_payment'::name, 'r'::"char"), ('digipay_inquiry', 'r'),
 		('digipay_event', 'r'),
-	('digipay_event_id_seq', 'S'), ('digipay_fence', 'r'), ('digipay_response_code', 'v')$$,
+	('digipay_event_id_seq', 'S'), ('digipay_fence', 'r'), ('digipay_response_code', 'v'),
+	('digipay_unsettled', 'v')$$,
 	'these relations and no others');
 SELECT set_eq($$SELECT t.typname FROM pg_type AS t
 	JOIN pg_depend AS d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid

@@ -68,10 +68,10 @@ SELECT server, ref_id, at BETWEEN now() AND clock_timestamp() AS at, kind, body 
 INSERT INTO digipay_event (id, server, ref_id, kind)
 	VALUES (1, 'regress_server', 'regress-1', 'untrusted');
 ROLLBACK TO before;
-INSERT INTO digipay_fence (origin) VALUES ('00000000-0000-0000-0000-000000000000');
-INSERT INTO digipay_fence (only_row, origin) VALUES (false, '00000000-0000-0000-0000-000000000000');
+INSERT INTO digipay_fence VALUES (true, '00000000-0000-0000-0000-000000000000', 1, 1, 1, 1, 1);
+INSERT INTO digipay_fence VALUES (false, '00000000-0000-0000-0000-000000000000', 1, 1, 1, 1, 1);
 ROLLBACK TO before;
-INSERT INTO digipay_fence (origin) SELECT '00000000-0000-0000-0000-000000000000'
+INSERT INTO digipay_fence SELECT true, '00000000-0000-0000-0000-000000000000', 1, 1, 1, 1, 1
 	FROM generate_series(1, 2);
 ROLLBACK;
 

@@ -20,10 +20,6 @@ SET digipay.shutdown_grace = 1;
 SET digipay.take_over_on_promotion = on;
 \set VERBOSITY default
 
--- not in this version (refused, so nothing is written)
-ALTER SYSTEM SET digipay.take_over_on_promotion = on;
-\echo :LAST_ERROR_SQLSTATE
-
 -- bounds
 SET digipay.max_response_size = 0;
 SET digipay.max_response_size = '1GB';
