@@ -232,14 +232,14 @@ wait_for(DpAsk *ask, const DpAccount *account, TimestampTz deadline)
 		DpState		state = dp_lookup_existing(account, ask, &found);
 		long		left = (long) ((deadline - GetCurrentTimestamp()) / 1000);
 
-		if (dp_state_is_final(state) || left <= 0)
-			return found.row;
-		if (found.own)
+		if (found.own && !dp_state_is_final(state))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("payment \"%s\" was queued by this transaction", ask->ref_id),
 					 errdetail("It is paid after COMMIT, so waiting for it here would be for ever."),
 					 errhint("Commit first, then call digipay_wait.")));
+		if (dp_state_is_final(state) || left <= 0)
+			return found.row;
 		dp_client_watch(ask, Min(left, slice));
 		slice = NEXT_LOOK_MS;
 	}

@@ -207,7 +207,10 @@ look_at_queue(Lane *lane, const DpAccount *account)
 	take_rows(&lane->queue, lane, DP_PAY, dp_run(DP_SQL_DUE_IN_QUEUE, &params));
 }
 
-/* Read ahead in what one server's account is to be asked about. */
+/*
+ * Read ahead in what one server is to be asked about: its own payments, and its
+ * account's where the server that they were made through is gone.
+ */
 static void
 look_at_questions(Lane *lane, const DpAccount *account)
 {
@@ -217,6 +220,7 @@ look_at_questions(Lane *lane, const DpAccount *account)
 	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
 	dp_param(&params, Int32GetDatum(account->status_interval));
 	dp_param(&params, Int32GetDatum(READ_AHEAD));
+	dp_param_name(&params, account->server_name);
 	take_rows(&lane->questions, lane, DP_STATUS, dp_run(DP_SQL_DUE_QUESTIONS, &params));
 }
 

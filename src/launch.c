@@ -41,6 +41,9 @@
 /* How long to wait before another one is launched after one that ended. */
 #define RELAUNCH_PAUSE_MS	100
 
+/* A worker that was asked for so recently, without waiting, may still come up. */
+#define COMING_UP_MS		2000
+
 /* How soon the postmaster starts a worker again that has died, in seconds. */
 #define RESTART_SECONDS		1
 
@@ -164,7 +167,8 @@ dp_launch_soon(void)
 {
 	BackgroundWorkerHandle *handle;
 
-	if (dp_mailbox_attach() || dp_mailbox_worker_pid() != 0)
+	if (dp_mailbox_attach() || dp_mailbox_worker_pid() != 0 ||
+		!dp_mailbox_may_launch(COMING_UP_MS))
 		return;
 	if (!register_worker(MyDatabaseId, get_database_name(MyDatabaseId), false, &handle))
 		ereport(WARNING,

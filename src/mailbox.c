@@ -51,10 +51,19 @@ typedef struct Entry
 	uint64		generation;		/* of workers, never used twice */
 } Entry;
 
+/* A worker that somebody has just asked the postmaster for. */
+typedef struct Launch
+{
+	Oid			database;
+	TimestampTz at;
+} Launch;
+
 typedef struct Directory
 {
 	LWLock		lock;
 	uint64		generation;		/* the last one given out */
+	int			next_launch;	/* the oldest of launches */
+	Launch		launches[8];
 	Entry		entries[MAX_DATABASES];
 } Directory;
 
@@ -158,6 +167,37 @@ dp_mailbox_worker_pid(void)
 	pid = entry != NULL ? entry->pid : 0;
 	LWLockRelease(&directory->lock);
 	return pid;
+}
+
+/*
+ * May a worker of this database be asked for?  Not if somebody has done so
+ * within so many milliseconds: it is on its way, and there are few places for
+ * background workers.  When true, we are the one who does.
+ */
+bool
+dp_mailbox_may_launch(int within_ms)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		may = true;
+
+	attach_directory();
+	LWLockAcquire(&directory->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < (int) lengthof(directory->launches); i++)
+	{
+		if (directory->launches[i].database == MyDatabaseId &&
+			!TimestampDifferenceExceeds(directory->launches[i].at, now, within_ms))
+			may = false;
+	}
+	if (may)
+	{
+		Launch	   *launch = &directory->launches[directory->next_launch];
+
+		launch->database = MyDatabaseId;
+		launch->at = now;
+		directory->next_launch = (directory->next_launch + 1) % lengthof(directory->launches);
+	}
+	LWLockRelease(&directory->lock);
+	return may;
 }
 
 /* ----------

@@ -53,6 +53,7 @@ extern void dp_mailbox_request_shmem(void);
 
 /* for everybody */
 extern int	dp_mailbox_worker_pid(void);
+extern bool dp_mailbox_may_launch(int within_ms);
 extern DpStats *dp_mailbox_stats(void);
 
 /* for sessions */

@@ -265,11 +265,13 @@ static Statement statements[DP_SQL_COUNT] = {
 	},
 	[DP_SQL_DUE_QUESTIONS] = {
 		"SELECT ref_id, code, customer_no, testing, requested_by"
-		" FROM $S.digipay_payment WHERE next_check_at <= now()"
+		" FROM $S.digipay_payment p WHERE next_check_at <= now()"
 		" AND state IN ('pending', 'unknown') AND account = $1 AND origin = $2"
 		" AND (status_checks > 0 OR sent_at IS NULL OR sent_at <= now() - $3 * interval '1 ms')"
+		" AND (server = $5 OR NOT EXISTS (SELECT FROM pg_foreign_server s"
+		" WHERE s.srvname = p.server))"
 		" ORDER BY next_check_at LIMIT $4",
-		4, {TEXTOID, UUIDOID, INT4OID, INT4OID}
+		5, {TEXTOID, UUIDOID, INT4OID, INT4OID, NAMEOID}
 	},
 	[DP_SQL_QUEUE_LENGTH] = {
 		"SELECT count(*)::integer FROM $S.digipay_payment"

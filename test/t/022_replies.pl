@@ -21,12 +21,17 @@ my $node = DigipayTest::new_node('replies');
 my $provider = DigipayTest::start_provider();
 DigipayTest::create_account($node, $provider);
 
-# pays and says what came: the state, or the error
+# pays and says what came: the state, or the error.  After HTTP 429 or rc 85 the
+# worker would rest for a minute; a new one does not know of that.
 $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION regress_pay(ref_id text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN (digipay_pay('pln', '530000000001', ref_id)).state;
 EXCEPTION WHEN OTHERS THEN
+	IF sqlstate = 'PY004' AND sqlerrm LIKE '%rests%' THEN
+		PERFORM digipay_worker_stop();
+		RETURN regress_pay(ref_id);
+	END IF;
 	RETURN 'ERROR ' || sqlstate || ': ' || sqlerrm;
 END $$;
 SQL
@@ -354,7 +359,7 @@ for my $ref_id (sort keys %case)
 	push @wrong, 'error: ' . ($row->{error} // 'none') if $case->{error} && ($row->{error} // '') !~ $case->{error};
 	push @wrong, "error: $row->{error}" if $case->{state} eq 'succeeded' && !$case->{error} && defined $row->{error};
 	my $open = $case->{state} =~ /^(?:unknown|pending)$/;
-	push @wrong, 'next_check_at' if $open xor defined $row->{next_check_at};
+	push @wrong, 'next_check_at' if ($open || $case->{state} eq 'review') xor defined $row->{next_check_at};
 	push @wrong, 'final_at' if defined $row->{final_at} xor !$open && $case->{state} ne 'review';
 	push @wrong, 'sent_at' if !defined $row->{sent_at};
 	push @wrong, 'replied_at' if $trusted xor defined $row->{replied_at};

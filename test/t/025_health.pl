@@ -88,7 +88,7 @@ my $lines = lines(undef);
 well($lines, 'all complete');
 my %item = map { $_->{item} => $_ } @$lines;
 is(join(' ', map { $_->{item} } @$lines),
-	'extension preload worker server account options key name connection TLS provider signature',
+	'extension preload worker fence server account options key name connection TLS provider signature',
 	'the lines, in the order in which a newcomer meets them');
 like($item{extension}{detail}, qr/\d+\.\d+.*library \d+\.\d+/, 'with the versions');
 is($item{worker}{detail}, 'process ' . DigipayTest::worker_pid($node), 'the worker\'s process');

@@ -114,12 +114,16 @@ for my $way ([ 'regress_restored', 'pg_restore' ], [ 'regress_plain', 'psql' ])
 	is($provider->books->{requests}, $requests, "$how: nothing was sent for them");
 	DigipayTest::fails_with($node, q{SELECT digipay_pay('pln', '530000000002', 'd-succeeded')}, 'PY002',
 		"$how: another bill is still another one", db => $db);
+	# what is not is not paid here, until this database takes over
+	DigipayTest::fails_with($node, "SELECT digipay_pay($BILL, '$_')", 'PY004', "$how: $_ is not paid here", db => $db)
+	  for 'd-not-sent', "new-$db";
+	is($provider->books->{requests}, $requests, "$how: nothing was sent for them");
+	value($db, 'SELECT digipay_take_over(lost_nothing => true)');
 	DigipayTest::fails_with($node, qq{SELECT digipay_pay($BILL, 'd-inquiry', NULL, NULL, 9999)}, 'PY006',
 		"$how: max_price is held against the restored inquiry", db => $db);
 	is($provider->books->{requests}, $requests, "$how: nothing was sent for these either");
 
-	# and business goes on.  (The fence, by which a restored database asks before
-	# it pays, is for a later version.)
+	# and business goes on
 	my $row = DigipayTest::row($node, "SELECT * FROM digipay_pay($BILL, 'new-$db')", db => $db);
 	is($row->{state}, 'succeeded', "$how: a new payment");
 	is($provider->booked("new-$db"), 1, "$how: is booked once");
