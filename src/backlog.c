@@ -37,8 +37,9 @@
 #define IDLE_POLL_MS		1000
 #define BUSY_POLL_MS		5000
 
-/* A look may take this part of the time. */
+/* A look that is not quick may take this part of the time. */
 #define LOOK_SHARE			10
+#define QUICK_LOOK_US		3000
 
 /*
  * Questions: so many at once, then one every so many microseconds, so that there
@@ -59,15 +60,17 @@ typedef struct ReadAhead
 	DpAsk	   *asks;
 	int			count;
 	int			next;
-	bool		more;			/* the journal had more than the list holds */
+	uint64		epoch;			/* of the journal, when it was read last */
+	TimestampTz from;			/* where the journal is to be read on; 0: its start */
+	TimestampTz not_before;		/* when it may be read again */
 } ReadAhead;
 
 typedef struct Lane
 {
 	Oid			server;			/* hash key */
 	bool		seen;			/* by the last look */
-	ReadAhead		queue;
-	ReadAhead		questions;
+	ReadAhead	queue;
+	ReadAhead	questions;
 	int			payments_out;	/* of the queue */
 	int			questions_out;
 	int			max_in_flight;
@@ -81,10 +84,12 @@ static HTAB *lanes = NULL;
 static MemoryContext expired_context = NULL;
 static List *expired = NIL;		/* pairs of server and ref_id, not committed yet */
 
-static bool changed = true;
+static uint64 epoch = 1;		/* counts what may have changed the journal */
+static uint64 looked_epoch = 0; /* of the last look */
 static TimestampTz look_at = 0;	/* when to look in any case */
-static TimestampTz not_before = 0;	/* but never before */
+static TimestampTz not_before = 0;	/* but never before: the last look failed */
 static TimestampTz expire_at = 0;
+static TimestampTz empty_not_before = 0;	/* when to look whether all is empty */
 static bool empty = true;		/* nothing is open at all */
 static int	queue_length = 0;
 static int	burst = QUESTION_BURST;
@@ -130,19 +135,7 @@ get_lane(Oid server)
 void
 dp_backlog_changed(void)
 {
-	changed = true;
-}
-
-/* Is it time to look at the journal? */
-bool
-dp_backlog_is_due(void)
-{
-	TimestampTz now;
-
-	if (dp_fence()->state != DP_FENCE_OPEN)
-		return false;
-	now = GetCurrentTimestamp();
-	return now >= not_before && (changed || now >= look_at);
+	epoch++;
 }
 
 /* Is the list used up? */
@@ -150,6 +143,44 @@ static bool
 is_dry(const ReadAhead *list)
 {
 	return list->next >= list->count;
+}
+
+/* When should the list be read again?  DT_NOEND: not before something happens. */
+static TimestampTz
+list_due(const ReadAhead *list)
+{
+	if (!is_dry(list) || (list->epoch == epoch && list->from == 0))
+		return DT_NOEND;
+	return list->not_before;
+}
+
+/* When is the next look due? */
+static TimestampTz
+next_look(void)
+{
+	TimestampTz due = look_at;
+	HASH_SEQ_STATUS scan;
+	Lane	   *lane;
+
+	/* a server may have become known */
+	if (looked_epoch == 0)
+		return not_before;
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+	{
+		due = Min(due, list_due(&lane->queue));
+		due = Min(due, list_due(&lane->questions));
+	}
+	if (looked_epoch != epoch && hash_get_num_entries(lanes) == 0)
+		due = 0;
+	return Max(due, not_before);
+}
+
+/* Is it time to look at the journal? */
+bool
+dp_backlog_is_due(void)
+{
+	return dp_fence()->state == DP_FENCE_OPEN && GetCurrentTimestamp() >= next_look();
 }
 
 /* Fill a list with the rows of the last statement. */
@@ -160,7 +191,7 @@ take_rows(ReadAhead *list, Lane *lane, DpCommand command, uint64 found)
 		list->asks = MemoryContextAllocZero(backlog_context, READ_AHEAD * sizeof(DpAsk));
 	list->next = 0;
 	list->count = 0;
-	list->more = found >= READ_AHEAD;
+	list->from = 0;
 	for (uint64 i = 0; i < Min(found, READ_AHEAD); i++)
 	{
 		DpAsk	   *ask = &list->asks[list->count];
@@ -188,7 +219,17 @@ take_rows(ReadAhead *list, Lane *lane, DpCommand command, uint64 found)
 			}
 		}
 		list->count++;
+		/* what lies before has been read: it would be passed over again */
+		if (found >= READ_AHEAD)
+			list->from = dp_result_time(8);
 	}
+}
+
+/* Where a list is to be read on. */
+static TimestampTz
+start_of(const ReadAhead *list)
+{
+	return list->from != 0 ? list->from : DT_NOBEGIN;
 }
 
 /* Read ahead in one server's queue. */
@@ -204,6 +245,7 @@ look_at_queue(Lane *lane, const DpAccount *account)
 	dp_param(&params, Int32GetDatum(READ_AHEAD));
 	dp_param(&params, BoolGetDatum(fence->ask_first));
 	dp_param(&params, TimestampTzGetDatum(fence->since));
+	dp_param(&params, TimestampTzGetDatum(start_of(&lane->queue)));
 	take_rows(&lane->queue, lane, DP_PAY, dp_run(DP_SQL_DUE_IN_QUEUE, &params));
 }
 
@@ -221,6 +263,7 @@ look_at_questions(Lane *lane, const DpAccount *account)
 	dp_param(&params, Int32GetDatum(account->status_interval));
 	dp_param(&params, Int32GetDatum(READ_AHEAD));
 	dp_param_name(&params, account->server_name);
+	dp_param(&params, TimestampTzGetDatum(start_of(&lane->questions)));
 	take_rows(&lane->questions, lane, DP_STATUS, dp_run(DP_SQL_DUE_QUESTIONS, &params));
 }
 
@@ -247,6 +290,28 @@ expire(const DpAccount *account)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Read a list again, if it is time; reader NULL is for one that stays empty.
+ * Where that took long, since the journal is full of rows that are none of its,
+ * it has to wait for its next turn.
+ */
+static void
+read_list(ReadAhead *list, Lane *lane, const DpAccount *account,
+		  void (*reader) (Lane *lane, const DpAccount *account))
+{
+	TimestampTz begun = GetCurrentTimestamp();
+	TimestampTz ended;
+
+	if (list_due(list) > begun)
+		return;
+	list->epoch = epoch;
+	if (reader == NULL)
+		return;
+	reader(lane, account);
+	ended = GetCurrentTimestamp();
+	list->not_before = ended - begun < QUICK_LOOK_US ? 0 : ended + (ended - begun) * LOOK_SHARE;
+}
+
 /* Look at what is due for one server. */
 static void
 look_at_server(Oid server, bool expiring)
@@ -265,10 +330,8 @@ look_at_server(Oid server, bool expiring)
 		expire(&account);
 	if (account.paused)
 		lane->queue.count = lane->queue.next = 0;
-	else if (is_dry(&lane->queue))
-		look_at_queue(lane, &account);
-	if (is_dry(&lane->questions))
-		look_at_questions(lane, &account);
+	read_list(&lane->queue, lane, &account, account.paused ? NULL : look_at_queue);
+	read_list(&lane->questions, lane, &account, look_at_questions);
 }
 
 /* Look at all servers. */
@@ -303,6 +366,48 @@ look_at_servers(bool expiring)
 }
 
 /*
+ * Every few seconds the journal is read from its start, since what was committed
+ * late may have an early place, and a prepared transaction tells nobody.
+ */
+static void
+read_from_start(void)
+{
+	HASH_SEQ_STATUS scan;
+	Lane	   *lane;
+
+	epoch++;
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+		lane->queue.from = lane->questions.from = 0;
+}
+
+/* The lists need not be read, since there is nothing due. */
+static void
+nothing_to_read(void)
+{
+	HASH_SEQ_STATUS scan;
+	Lane	   *lane;
+
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+		lane->queue.epoch = lane->questions.epoch = epoch;
+}
+
+/* Is nothing open at all?  When is the first thing due? */
+static bool
+is_journal_empty(TimestampTz *first)
+{
+	TimestampTz begun = GetCurrentTimestamp();
+	TimestampTz ended;
+	bool		found = dp_run(DP_SQL_FIRST_DUE, NULL) > 0;
+
+	*first = found ? dp_result_time(1) : 0;
+	ended = GetCurrentTimestamp();
+	empty_not_before = ended - begun < QUICK_LOOK_US ? 0 : ended + (ended - begun) * LOOK_SHARE;
+	return !found;
+}
+
+/*
  * Look at the journal, in a transaction that the caller has begun.  Raises what
  * goes wrong; the next look is due a little later in any case.
  */
@@ -310,36 +415,34 @@ void
 dp_backlog_look(void)
 {
 	TimestampTz begun = GetCurrentTimestamp();
-	TimestampTz first = 0;
+	TimestampTz first = begun;
 	TimestampTz next = 0;
-	TimestampTz ended;
-	bool		expiring = begun >= expire_at;
+	bool		in_time = begun >= expire_at;
 
 	dp_backlog_told();
-	changed = false;
 	not_before = TimestampTzPlusMilliseconds(begun, IDLE_POLL_MS);	/* should this fail */
-	look_at = not_before;
-	if (dp_run(DP_SQL_FIRST_DUE, NULL) > 0)
-		first = dp_result_time(1);
-	empty = first == 0;
-	if (first != 0 && first <= begun)
-	{
-		look_at_servers(expiring);
-		if (dp_run(DP_SQL_NEXT_DUE, NULL) > 0)
-			next = dp_result_time(1);
-	}
-	else
-		next = first;
-	if (expiring || empty)
-	{
-		queue_length = empty ? 0 : dp_run(DP_SQL_QUEUE_LENGTH, NULL) > 0 ? dp_result_int(1) : 0;
+	if (begun >= look_at)
+		read_from_start();
+	if (!dp_backlog_is_waiting() && begun >= empty_not_before)
+		empty = is_journal_empty(&first);
+	if (!empty && first <= begun)
+		look_at_servers(in_time);
+	if (!empty && dp_run(DP_SQL_NEXT_DUE, NULL) > 0)
+		next = dp_result_time(1);
+	if (in_time && !empty)
+		queue_length = dp_run(DP_SQL_QUEUE_LENGTH, NULL) > 0 ? dp_result_int(1) : 0;
+	if (empty)
+		queue_length = 0;
+	if (in_time)
 		expire_at = TimestampTzPlusMilliseconds(begun, BUSY_POLL_MS);
-	}
-	ended = GetCurrentTimestamp();
-	not_before = ended - begun > 5000 ? ended + (ended - begun) * LOOK_SHARE : 0;
-	look_at = TimestampTzPlusMilliseconds(ended, empty ? IDLE_POLL_MS : BUSY_POLL_MS);
+	if (begun >= look_at || empty)
+		look_at = TimestampTzPlusMilliseconds(begun, empty ? IDLE_POLL_MS : BUSY_POLL_MS);
 	if (next != 0 && next < look_at)
 		look_at = next;
+	if (empty || first > begun)
+		nothing_to_read();
+	looked_epoch = epoch;
+	not_before = 0;
 }
 
 /*
@@ -368,7 +471,7 @@ dp_backlog_told(void)
 bool
 dp_backlog_is_empty(void)
 {
-	return empty && !changed;
+	return empty && looked_epoch == epoch;
 }
 
 /* Payments that wait in the queue, as counted a few seconds ago. */
@@ -425,20 +528,6 @@ question_has_room(const Lane *lane)
 	return lane->questions_out < Max(1, lane->max_in_flight / 4);
 }
 
-/* Take the next from a list; asks to look again when the list has run dry. */
-static bool
-take(ReadAhead *list, DpAsk *ask)
-{
-	*ask = list->asks[list->next++];
-	if (is_dry(list))
-	{
-		if (list->more)
-			changed = true;
-		list->more = false;
-	}
-	return true;
-}
-
 /* Take on what this lane has, if it may go now. */
 static bool
 take_from_lane(Lane *lane, DpAsk *ask)
@@ -452,7 +541,7 @@ take_from_lane(Lane *lane, DpAsk *ask)
 		if (question ? question_has_room(lane) && question_is_allowed() :
 			payment_is_allowed(lane))
 		{
-			(void) take(&lane->queue, ask);
+			*ask = lane->queue.asks[lane->queue.next++];
 			if (question)
 			{
 				burst--;
@@ -470,7 +559,8 @@ take_from_lane(Lane *lane, DpAsk *ask)
 	{
 		burst--;
 		lane->questions_out++;
-		return take(&lane->questions, ask);
+		*ask = lane->questions.asks[lane->questions.next++];
+		return true;
 	}
 	return false;
 }
@@ -532,7 +622,7 @@ dp_backlog_timeout(void)
 
 	if (dp_fence()->state != DP_FENCE_OPEN)
 		return -1;
-	due = changed ? not_before : Max(look_at, not_before);
+	due = next_look();
 	hash_seq_init(&scan, lanes);
 	while ((lane = hash_seq_search(&scan)) != NULL)
 	{

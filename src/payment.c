@@ -453,6 +453,8 @@ read_reply(DpJob *job)
 		job->reply.reason = "the reply could not be read";
 	}
 	PG_END_TRY();
+	if (job->response.complete && !job->reply.trusted)
+		dp_transport_distrust();
 	MemoryContextSwitchTo(old);
 }
 
@@ -534,7 +536,9 @@ dp_payment_finish(DpJob *job)
 		count(&stats->outcomes[job->outcome.state], 1);
 	tell(job);
 	dp_job_answer(job, &job->answer);
-	if (job->ask.command == DP_PAY && !dp_state_is_final(job->outcome.state))
+	/* what is open, or may leave now that it was asked about, is due at some time */
+	if ((job->ask.command == DP_PAY && !dp_state_is_final(job->outcome.state)) ||
+		(job->from_backlog && job->ask.refresh))
 		dp_backlog_changed();
 	end(job);
 }

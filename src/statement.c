@@ -258,25 +258,30 @@ static Statement statements[DP_SQL_COUNT] = {
 		"SELECT ref_id, code, customer_no, testing, requested_by, max_price::text,"
 		" $5 AND (requested_at < $6 OR now() < $6 + interval '24 hours')"
 		" AND (SELECT count(*) FROM $S.digipay_event e WHERE e.server = p.server"
-		" AND e.ref_id = p.ref_id AND e.kind = 'not_found' AND e.at > $6) < 2"
-		" FROM $S.digipay_payment p WHERE next_check_at <= now() AND state = 'queued'"
-		" AND server = $1 AND account = $2 AND origin = $3 ORDER BY next_check_at LIMIT $4",
-		6, {NAMEOID, TEXTOID, UUIDOID, INT4OID, BOOLOID, TIMESTAMPTZOID}
+		" AND e.ref_id = p.ref_id AND e.kind = 'not_found' AND e.at > $6) < 2, next_check_at"
+		" FROM $S.digipay_payment p WHERE next_check_at BETWEEN $7 AND now() AND state = 'queued'"
+		" AND server = $1 AND account = $2 AND origin = $3 ORDER BY p.next_check_at LIMIT $4",
+		7, {NAMEOID, TEXTOID, UUIDOID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	},
 	[DP_SQL_DUE_QUESTIONS] = {
-		"SELECT ref_id, code, customer_no, testing, requested_by"
-		" FROM $S.digipay_payment p WHERE next_check_at <= now()"
+		"SELECT ref_id, code, customer_no, testing, requested_by, NULL, NULL, next_check_at"
+		" FROM $S.digipay_payment p WHERE next_check_at BETWEEN $6 AND now()"
 		" AND state IN ('pending', 'unknown') AND account = $1 AND origin = $2"
 		" AND (status_checks > 0 OR sent_at IS NULL OR sent_at <= now() - $3 * interval '1 ms')"
 		" AND (server = $5 OR NOT EXISTS (SELECT FROM pg_foreign_server s"
 		" WHERE s.srvname = p.server))"
-		" ORDER BY next_check_at LIMIT $4",
-		5, {TEXTOID, UUIDOID, INT4OID, INT4OID, NAMEOID}
+		" ORDER BY p.next_check_at LIMIT $4",
+		6, {TEXTOID, UUIDOID, INT4OID, INT4OID, NAMEOID, TIMESTAMPTZOID}
 	},
 	[DP_SQL_QUEUE_LENGTH] = {
 		"SELECT count(*)::integer FROM $S.digipay_payment"
 		" WHERE next_check_at IS NOT NULL AND state = 'queued'",
 		0, {0}
+	},
+	[DP_SQL_HURRY] = {
+		"UPDATE $S.digipay_payment SET next_check_at = clock_timestamp()"
+		" WHERE account = $1 AND ref_id = $2 AND state = 'queued'",
+		2, {TEXTOID, TEXTOID}
 	},
 	[DP_SQL_FIND_TO_ASK] = {
 		"SELECT state::text, status_checks, next_check_at, greatest(sent_at, replied_at),"
@@ -383,6 +388,8 @@ dp_transaction_configure(void)
 		{"enable_hashjoin", "off"},
 		{"enable_mergejoin", "off"},
 		{"enable_bitmapscan", "off"},
+		{"enable_sort", "off"},	/* what is due is read in its index's order */
+		{"enable_incremental_sort", "off"},
 		{"jit", "off"},
 		{"max_parallel_workers_per_gather", "0"},
 		{"default_tablespace", ""},

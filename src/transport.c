@@ -289,6 +289,9 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	return 0;
 }
 
+/* Until then no kept connection is used. */
+static int64 fresh_until;
+
 /* Microseconds by a clock that nobody sets. */
 static int64
 monotonic_us(void)
@@ -448,6 +451,7 @@ set_options(DpTransfer *transfer, const DpRequest *request, bool tls)
 	SET(CURLOPT_CAINFO, ca_file);
 	/* libcurl keeps parsed authorities only where there is no directory of them */
 	SET(CURLOPT_CAPATH, ca_file != NULL ? NULL : system_ca_path);
+	SET(CURLOPT_FRESH_CONNECT, fresh_until > monotonic_us() ? 1L : 0L);
 	SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_len);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) request->connect_timeout);
 	SET(CURLOPT_TIMEOUT_MS, (long) request->timeout);
@@ -535,6 +539,18 @@ dp_transport_start(const DpRequest *request, void *owner)
  * Turning the wheel
  * ----------
  */
+
+/*
+ * A reply was not to be believed.  It may have been the answer to something else,
+ * left over on a kept connection, and then every further answer on that
+ * connection is the one before.  Which connection it was libcurl does not tell,
+ * so none that is kept is used until all of them are too old for it.
+ */
+void
+dp_transport_distrust(void)
+{
+	fresh_until = monotonic_us() + (MAX_IDLE_SECONDS + 1) * INT64CONST(1000000);
+}
 
 /* Milliseconds until libcurl wants a turn, -1 if it only waits for sockets. */
 long

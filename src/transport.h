@@ -22,6 +22,7 @@ extern void dp_transport_drive(void);
 extern DpTransfer *dp_transport_next_done(void);
 extern void *dp_transport_owner(DpTransfer *transfer);
 extern const DpResponse *dp_transport_response(DpTransfer *transfer);
+extern void dp_transport_distrust(void);
 extern bool dp_transport_abandon(DpTransfer *transfer);
 extern void dp_transport_release(DpTransfer *transfer);
 

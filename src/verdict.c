@@ -280,7 +280,16 @@ not_found(const DpAsk *ask, const DpAccount *account, const Row *row,
 	int			before = count_events(row, ask->ref_id, "not_found", NULL, &first);
 
 	dp_journal_event(row->server, ask->ref_id, "not_found", reply->reason, response);
-	if (dp_state_is_asked_about(row->state) && before > 0 &&
+	if (row->state == DP_QUEUED && before > 0)
+	{
+		DpParams	params = {0};
+
+		/* asked first, after a take-over, and often enough: it may leave now */
+		dp_param_text(&params, account->account);
+		dp_param_text(&params, ask->ref_id);
+		dp_run(DP_SQL_HURRY, &params);
+	}
+	else if (dp_state_is_asked_about(row->state) && before > 0 &&
 		GetCurrentTimestamp() - first >= apart * 1000)
 		apply(ask, account, row, DP_REVIEW,
 			  "the provider does not know this ref_id, and may never have had it",

@@ -38,6 +38,7 @@ typedef enum StepKind
 {
 	STEP_SEND,
 	STEP_WAIT,
+	STEP_AWAIT,
 	STEP_ANSWERED,				/* the books take it as answered */
 	STEP_RESET,
 	STEP_FIN,
@@ -132,6 +133,15 @@ void
 raw_wait(RawConnection *connection, int milliseconds)
 {
 	add_step(connection, STEP_WAIT, 0)->milliseconds = milliseconds;
+}
+
+/*
+ * Wait until the peer has sent something.
+ */
+void
+raw_await(RawConnection *connection)
+{
+	add_step(connection, STEP_AWAIT, 0);
 }
 
 /*
@@ -336,6 +346,8 @@ do_step(RawConnection *connection, Step *step)
 			return send_step(connection, step);
 		case STEP_WAIT:
 			return wait_step(connection, step);
+		case STEP_AWAIT:
+			return connection->in.length > 0;
 		case STEP_ANSWERED:
 			settle(connection, true);
 			return true;

@@ -20,6 +20,7 @@ typedef struct RawConnection RawConnection;
 extern void raw_send(RawConnection *connection, const void *bytes, size_t length);
 extern void raw_repeat(RawConnection *connection, const void *bytes, size_t length, long long times);
 extern void raw_wait(RawConnection *connection, int milliseconds);
+extern void raw_await(RawConnection *connection);
 extern void raw_reset(RawConnection *connection);
 extern void raw_close(RawConnection *connection);
 extern void raw_hold(RawConnection *connection);

@@ -248,17 +248,70 @@ test_scripts()
 	ok "scripts are forgotten" "$(get .data.rc)" "00"
 }
 
-# fault NAME CURL_EXIT_CODE
+# fault NAME [CURL_EXIT_CODE]: without a code, curl may think of it what it likes
 fault()
 {
 	reply=$(curl -sS -m 1 -d "$(body pay-pasca "$1-1" pln 1)" "http://127.0.0.1:$raw/x" 2>/dev/null)
-	ok "$1: curl's exit code" "$?" "$2"
+	exit_code=$?
+	[ -z "$2" ] || ok "$1: curl's exit code" "$exit_code" "$2"
 	ok "$1: booked, not answered" "$(books "?ref_id=$1-1" '[.booked, (.answered_at | length)]')" "[1,0]"
 	curl -sS -m 1 -d "$(body pay-pasca "$1-nobook-1" pln 1)" "http://127.0.0.1:$raw/x" >/dev/null 2>&1
 	ok "$1: with nobook" "$(books "?ref_id=$1-nobook-1" '[.pay_requests, .booked]')" "[1,0]"
 	port=$raw ask status-pasca "$1-1" pln 1; said=$(get .data.rc)
 	port=$raw ask status-pasca "$1-nobook-1" pln 1
 	ok "$1: its status" "$said $(get .data.rc)" "00 50"
+}
+
+# dump REF_ID [OPTION...]: the answer of the raw port as it came, headers and all
+dump()
+{
+	local ref_id=$1
+	shift
+	curl -sS -m 2 -i --raw "$@" -d "$(body pay-pasca "$ref_id" pln 1)" "http://127.0.0.1:$raw/x" 2>/dev/null
+}
+
+# Answers that are whole, in other words
+altered()
+{
+	local name usual
+	for name in chunked toclose hints http10; do
+		port=$raw ask pay-pasca "$name-1" pln 1
+		ok "$name: the answer arrives, booked and answered" \
+			"$(get .data.rc) $(books "?ref_id=$name-1" '[.booked, (.answered_at | length)]')" "00 [1,1]"
+	done
+	ok "chunked: in sevens" "$(dump chunked-2 | sed -n '5,7p' | tr '\r\n' '|')" '7||{"data"||7||'
+	ok "badchunk: a size is no number" "$(($(dump badchunk-2 | grep -c '^x7') > 1))" "1"
+	ok "toclose: no length" "$(dump toclose-2 | grep -ci content-length)" "0"
+	ok "hints: before the answer" "$(dump hints-2 | grep '^HTTP' | cut -d' ' -f2 | tr '\n' ' ')" "100 103 200 "
+	ok "http10: by that name" "$(dump http10-2 | head -1 | tr -d '\r')" "HTTP/1.0 200 OK"
+	ok "http09: nothing but the body" "$(dump http09-2 --http0.9 | head -c 8)" '{"data":'
+	exec 3<>"/dev/tcp/127.0.0.1/$raw"
+	send "$(body pay-pasca abc-1 pln 1)"
+	ok "abc: in place of a status" "$(timeout 1 cat <&3 | head -1 | tr -d '\r') $(books '?ref_id=abc-1' .booked)" "HTTP/1.1 abc 1"
+	exec 3<>"/dev/tcp/127.0.0.1/$raw"
+	send "$(body pay-pasca headers-2 pln 1)"
+	ok "headers: ten thousand" "$(timeout 2 cat <&3 | grep -c '^X-Header')" "10000"
+	exec 3<>"/dev/tcp/127.0.0.1/$raw"
+	send "$(body pay-pasca bighead-2 pln 1)"
+	ok "bighead: a megabyte" "$(timeout 2 cat <&3 | sed -n 2p | wc -c)" "1000012"
+	usual=$(curl -sS -d "$(body pay-pasca xxxxxxxx pln 1)" "http://127.0.0.1:$raw/x")
+	ok "cut-N: so many bytes" "$(curl -sS -d "$(body pay-pasca cut-17-1 pln 1)" "http://127.0.0.1:$raw/x")" \
+		"$(head -c 17 <<<"${usual/xxxxxxxx/cut-17-1}")"
+	ok "cut-N: whole when there is no more" "$(curl -sS -d "$(body pay-pasca cut-9999 pln 1)" "http://127.0.0.1:$raw/x")" \
+		"${usual/xxxxxxxx/cut-9999}"
+	exec 3<>"/dev/tcp/127.0.0.1/$raw"
+	send "$(body pay-pasca long-1 pln 1)"
+	ok "long: more than was promised" "$(timeout 1 cat <&3 | tail -c 16)" '}}and more of it'
+	exec 3>&-
+	exec 3<>"/dev/tcp/127.0.0.1/$raw"
+	send "$(body pay-pasca twice-1 pln 1)"
+	ok "twice: two answers, one booking" "$(timeout 1 cat <&3 | grep -o 'HTTP/1.1 200' | wc -l) $(books '?ref_id=twice-1' .booked)" "2 1"
+	exec 3>&-
+	reply=$(curl -sS -m 1 -d "$(body pay-pasca drip-1 pln 1)" "http://127.0.0.1:$raw/x" 2>/dev/null)
+	ok "drip: some bytes in a second" "$? $((${#reply} > 4 && ${#reply} < 12)) $(books '?ref_id=drip-1' '[.booked, (.answered_at | length)]')" "28 1 [1,0]"
+	reply=$(curl -sS -m 5 --max-filesize 100000000 -o /dev/null -w '%{size_download}' \
+		-d "$(body pay-pasca flood-1 pln 1)" "http://127.0.0.1:$raw/x" 2>/dev/null)
+	ok "flood: more than anybody wants" "$((reply > 90000000)) $(books '?ref_id=flood-1' .booked)" "1 1"
 }
 
 # send BODY: one request over descriptor 3
@@ -275,6 +328,15 @@ test_faults()
 	fault half 18
 	fault hang 28
 	fault hdr 28
+	fault tail 28
+	fault torn 56
+	fault halfhead
+	fault badchunk 56
+	fault nolast 18
+	fault http09 1
+	fault headers
+	fault bighead
+	altered
 	exec 3<>"/dev/tcp/127.0.0.1/$raw"
 	send "$(body pay-pasca dead-first pln 1)"
 	sleep 0.2
@@ -286,9 +348,13 @@ test_faults()
 	ok "inq-reset-: a fault in the inquiry" "$exit_code" "56"
 	curl -sS -m 2 -d "$(body pay-pasca early pln 1)" "http://127.0.0.1:$raw/early-reset/x" >/dev/null 2>&1
 	ok "/early-reset/: reset after the headers" "$? $(books '?ref_id=early' .)" "56 {}"
-	control '{"accept_fault": "reset"}' >/dev/null
-	port=$raw ask pay-pasca at-accept pln 1
-	ok "accept_fault" "$((exit_code != 0)) $(books '?ref_id=at-accept' .)" "1 {}"
+	for how in reset close hang hello-reset hello-torn; do
+		control "{\"accept_fault\": \"$how\"}" >/dev/null
+		reply=$(curl -sS -m 1 -d "$(body pay-pasca at-accept pln 1)" "http://127.0.0.1:$raw/x" 2>/dev/null)
+		ok "accept_fault $how" "$(($? != 0)) $(books '?ref_id=at-accept' .)" "1 {}"
+	done
+	reply=$(curl -sS -m 2 "https://127.0.0.1:$raw/x" 2>&1)
+	ok "accept_fault hello-torn: TLS does not come about" "$?" "35"
 	control '{"accept_fault": null}' >/dev/null
 	port=$raw ask pay-pasca after pln 1
 	ok "and off again" "$(get .data.rc)" "00"
