@@ -234,7 +234,7 @@ COMMENT ON COLUMN digipay_event.server IS 'the foreign server';
 COMMENT ON COLUMN digipay_event.ref_id IS 'the payment or inquiry that it is about; empty where it is about none';
 COMMENT ON COLUMN digipay_event.at IS 'when it was written';
 COMMENT ON COLUMN digipay_event.kind IS
-'untrusted (a reply that cannot be believed, or says nothing), transport (no complete reply), unstored (a trusted reply that this database cannot hold), recovered (found in flight after a crash), not_found (the provider does not know the ref_id), doubtful (it does not know the outcome, or is odd), ignored (an answer that changes nothing), contradiction (a final state is in doubt), asked (about a final payment), retried, settled, webhook (a call-back about an unknown payment), taken_over';
+'untrusted (a reply that cannot be believed, or says nothing), transport (no complete reply), unstored (a trusted reply that this database cannot hold), recovered (found in flight after a crash), not_found (the provider does not know the ref_id), doubtful (it does not know the outcome, or is odd), ignored (an answer that changes nothing), contradiction (a final state is in doubt), asked (about a final payment), retried, cancelled, settled, webhook (a call-back about an unknown payment), taken_over';
 COMMENT ON COLUMN digipay_event.http_status IS 'HTTP status, where there was one';
 COMMENT ON COLUMN digipay_event.curl_code IS 'libcurl''s result code, where the transfer failed';
 COMMENT ON COLUMN digipay_event.note IS 'what happened, in words';

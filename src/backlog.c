@@ -28,6 +28,7 @@
 #include "credential.h"
 #include "fence.h"
 #include "place.h"
+#include "state.h"
 #include "statement.h"
 
 /* Rows read ahead for each server. */
@@ -81,8 +82,10 @@ typedef struct Lane
 
 static MemoryContext backlog_context = NULL;
 static HTAB *lanes = NULL;
-static MemoryContext expired_context = NULL;
-static List *expired = NIL;		/* pairs of server and ref_id, not committed yet */
+static MemoryContext news_context = NULL;
+static List *news = NIL;		/* of DpNews, not committed yet */
+static int64 last_verdict = -1; /* the event that was looked at last; -1: none */
+static bool poked = false;
 
 static uint64 epoch = 1;		/* counts what may have changed the journal */
 static uint64 looked_epoch = 0; /* of the last look */
@@ -107,8 +110,8 @@ dp_backlog_init(void)
 	control.entrysize = sizeof(Lane);
 	control.hcxt = backlog_context;
 	lanes = hash_create("digipay lanes", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	expired_context = AllocSetContextCreate(backlog_context, "digipay expired",
-											ALLOCSET_DEFAULT_SIZES);
+	news_context = AllocSetContextCreate(backlog_context, "digipay news",
+										 ALLOCSET_DEFAULT_SIZES);
 }
 
 static Lane *
@@ -136,6 +139,14 @@ void
 dp_backlog_changed(void)
 {
 	epoch++;
+}
+
+/* A session has committed something, and says so. */
+void
+dp_backlog_poked(void)
+{
+	epoch++;
+	poked = true;
 }
 
 /* Is the list used up? */
@@ -171,7 +182,7 @@ next_look(void)
 		due = Min(due, list_due(&lane->queue));
 		due = Min(due, list_due(&lane->questions));
 	}
-	if (looked_epoch != epoch && hash_get_num_entries(lanes) == 0)
+	if (poked || (looked_epoch != epoch && hash_get_num_entries(lanes) == 0))
 		due = 0;
 	return Max(due, not_before);
 }
@@ -267,11 +278,54 @@ look_at_questions(Lane *lane, const DpAccount *account)
 	take_rows(&lane->questions, lane, DP_STATUS, dp_run(DP_SQL_DUE_QUESTIONS, &params));
 }
 
+/* Remember what became final, until that is committed. */
+static void
+add_news(const char *server, const char *ref_id, DpState state)
+{
+	MemoryContext old = MemoryContextSwitchTo(news_context);
+	DpNews	   *item = palloc(sizeof(DpNews));
+
+	item->server = pstrdup(server);
+	item->ref_id = pstrdup(ref_id);
+	item->state = state;
+	news = lappend(news, item);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Find what sessions have cancelled or settled in transactions of their own,
+ * which they cannot tell of themselves.  By the events that they have written,
+ * in order; one that is committed later than its successor is missed.
+ */
+static void
+find_verdicts(void)
+{
+	DpParams	params = {0};
+	uint64		found;
+
+	poked = false;
+	if (last_verdict < 0)
+	{
+		last_verdict = dp_run(DP_SQL_LAST_EVENT, NULL) > 0 ? dp_result_long(1) : 0;
+		return;
+	}
+	dp_param(&params, Int64GetDatum(last_verdict));
+	found = dp_run(DP_SQL_NEW_VERDICTS, &params);
+	for (uint64 i = 0; i < found; i++)
+	{
+		DpState		state;
+
+		dp_result_row(i);
+		last_verdict = Max(last_verdict, dp_result_long(1));
+		if (dp_state_from_name(dp_result_text(4), &state) && dp_state_is_final(state))
+			add_news(dp_result_text(2), dp_result_text(3), state);
+	}
+}
+
 /* Cancel what has waited too long in one server's queue. */
 static void
 expire(const DpAccount *account)
 {
-	MemoryContext old;
 	DpParams	params = {0};
 	uint64		found;
 
@@ -280,14 +334,11 @@ expire(const DpAccount *account)
 	dp_param(&params, Int32GetDatum(account->queue_ttl));
 	dp_param_text(&params, "it could not leave in time");
 	found = dp_run(DP_SQL_EXPIRE, &params);
-	old = MemoryContextSwitchTo(expired_context);
 	for (uint64 i = 0; i < found; i++)
 	{
 		dp_result_row(i);
-		expired = lappend(expired, list_make2(pstrdup(account->server_name),
-											  dp_result_text(1)));
+		add_news(account->server_name, dp_result_text(1), DP_CANCELLED);
 	}
-	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -423,6 +474,8 @@ dp_backlog_look(void)
 	not_before = TimestampTzPlusMilliseconds(begun, IDLE_POLL_MS);	/* should this fail */
 	if (begun >= look_at)
 		read_from_start();
+	if (poked || last_verdict < 0 || in_time)
+		find_verdicts();
 	if (!dp_backlog_is_waiting() && begun >= empty_not_before)
 		empty = is_journal_empty(&first);
 	if (!empty && first <= begun)
@@ -446,25 +499,21 @@ dp_backlog_look(void)
 }
 
 /*
- * The i-th payment that the last look has cancelled since it had waited too
- * long; false behind the last.  For when the look has been committed.
+ * The i-th payment that the last look has found to be final, or made so; NULL
+ * behind the last.  For when the look has been committed.
  */
-bool
-dp_backlog_expired(int i, const char **server, const char **ref_id)
+const DpNews *
+dp_backlog_news(int i)
 {
-	if (i >= list_length(expired))
-		return false;
-	*server = linitial(list_nth(expired, i));
-	*ref_id = lsecond(list_nth(expired, i));
-	return true;
+	return i < list_length(news) ? list_nth(news, i) : NULL;
 }
 
 /* These have been told of. */
 void
 dp_backlog_told(void)
 {
-	expired = NIL;
-	MemoryContextReset(expired_context);
+	news = NIL;
+	MemoryContextReset(news_context);
 }
 
 /* Is nothing open: nothing queued, pending or unknown? */

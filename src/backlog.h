@@ -8,11 +8,20 @@
 
 #include "digipay.h"
 
+/* A payment that became final, but not through the worker's hands. */
+typedef struct DpNews
+{
+	const char *server;
+	const char *ref_id;
+	DpState		state;
+} DpNews;
+
 extern void dp_backlog_init(void);
+extern void dp_backlog_poked(void);
 extern void dp_backlog_changed(void);
 extern bool dp_backlog_is_due(void);
 extern void dp_backlog_look(void);
-extern bool dp_backlog_expired(int i, const char **server, const char **ref_id);
+extern const DpNews *dp_backlog_news(int i);
 extern void dp_backlog_told(void);
 extern bool dp_backlog_next(DpAsk *ask);
 extern bool dp_backlog_is_waiting(void);

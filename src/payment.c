@@ -128,13 +128,23 @@ fetch_body(DpJob *job)
 	dsm_detach(segment);
 }
 
+/* Does it send anything, so that it takes a place? */
+bool
+dp_payment_needs_place(const DpAsk *ask)
+{
+	return ask->command != DP_WEBHOOK && ask->command != DP_TAKE_OVER;
+}
+
 static DpJob *
 admit(const DpAsk *ask)
 {
 	DpJob	   *job = dp_job_new(ask);
 
-	job->has_place = true;
-	dp_place_take(ask->server);
+	if (dp_payment_needs_place(ask))
+	{
+		job->has_place = true;
+		dp_place_take(ask->server);
+	}
 	dp_job_set_step(job, DP_STEP_ADMITTED);
 	return job;
 }

@@ -10,6 +10,7 @@
 #include "mailbox.h"
 
 /* for the worker's loop */
+extern bool dp_payment_needs_place(const DpAsk *ask);
 extern bool dp_payment_is_known(const DpAsk *ask);
 extern bool dp_payment_join(const DpAsk *ask, const DpWaiter *waiter);
 extern void dp_payment_admit(const DpAsk *ask, const DpWaiter *waiter);

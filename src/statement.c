@@ -278,6 +278,14 @@ static Statement statements[DP_SQL_COUNT] = {
 		" WHERE next_check_at IS NOT NULL AND state = 'queued'",
 		0, {0}
 	},
+	[DP_SQL_LAST_EVENT] = {"SELECT coalesce(max(id), 0) FROM $S.digipay_event", 0, {0}},
+	[DP_SQL_NEW_VERDICTS] = {
+		"SELECT e.id, e.server, e.ref_id, (SELECT p.state::text FROM $S.digipay_payment p"
+		" WHERE p.server = e.server AND p.ref_id = e.ref_id)"
+		" FROM $S.digipay_event e WHERE e.id > $1 AND e.kind IN ('cancelled', 'settled')"
+		" ORDER BY e.id",
+		1, {INT8OID}
+	},
 	[DP_SQL_HURRY] = {
 		"UPDATE $S.digipay_payment SET next_check_at = clock_timestamp()"
 		" WHERE account = $1 AND ref_id = $2 AND state = 'queued'",
@@ -355,6 +363,7 @@ volatile sig_atomic_t dp_is_committing = false;
 
 static Oid	journal = InvalidOid;	/* its table */
 static bool holding = false;
+static bool as_last_committed = false;	/* whatever the transaction's snapshot */
 static uint64 result_row = 0;	/* which row dp_result looks at */
 
 /* ----------
@@ -598,6 +607,9 @@ dp_session_begin(DpSession *session)
 						   session->security | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS);
 	SPI_connect();
+
+	/* the journal is what it is, not what it was when the transaction began */
+	as_last_committed = IsolationUsesXactSnapshot();
 }
 
 /* The end of it; what the statements have returned is gone. */
@@ -655,8 +667,13 @@ dp_run(DpStatementId id, DpParams *params)
 		statement->plan = plan;
 	}
 	result_row = 0;
-	rc = SPI_execute_plan(statement->plan, params ? params->values : NULL,
-						  params ? params->nulls : NULL, false, 0);
+	if (as_last_committed)
+		rc = SPI_execute_snapshot(statement->plan, params ? params->values : NULL,
+								  params ? params->nulls : NULL, GetLatestSnapshot(),
+								  InvalidSnapshot, false, true, 0);
+	else
+		rc = SPI_execute_plan(statement->plan, params ? params->values : NULL,
+							  params ? params->nulls : NULL, false, 0);
 	if (rc < 0)
 		elog(ERROR, "could not run a statement: %s", SPI_result_code_string(rc));
 	return SPI_processed;
@@ -738,6 +755,16 @@ dp_result_int(int column)
 	Datum		value = dp_result(column, &isnull);
 
 	return isnull ? 0 : DatumGetInt32(value);
+}
+
+/* The same, of the longer type. */
+int64
+dp_result_long(int column)
+{
+	bool		isnull;
+	Datum		value = dp_result(column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
 }
 
 /* A column that holds a point in time; NULL is zero. */

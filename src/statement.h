@@ -38,6 +38,8 @@ typedef enum DpStatementId
 	DP_SQL_DUE_IN_QUEUE,
 	DP_SQL_DUE_QUESTIONS,
 	DP_SQL_QUEUE_LENGTH,
+	DP_SQL_LAST_EVENT,
+	DP_SQL_NEW_VERDICTS,
 	DP_SQL_HURRY,
 	DP_SQL_FIND_TO_ASK,
 	DP_SQL_ASK,
@@ -94,6 +96,7 @@ extern void dp_result_row(uint64 row);
 extern Datum dp_result(int column, bool *isnull);
 extern char *dp_result_text(int column);
 extern int	dp_result_int(int column);
+extern int64 dp_result_long(int column);
 extern TimestampTz dp_result_time(int column);
 extern bool dp_result_bool(int column);
 

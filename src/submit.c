@@ -13,13 +13,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/async.h"
-#include "executor/executor.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
 
 #include "fence.h"
@@ -116,21 +112,6 @@ keep_row(Datum row, MemoryContext context)
 	return copy;
 }
 
-/* Tell listeners, at commit, that a payment has become final. */
-static void
-notify(const DpAsk *ask, const DpAccount *account, DpState state)
-{
-	StringInfoData payload;
-
-	initStringInfo(&payload);
-	appendStringInfoString(&payload, "{\"server\":");
-	escape_json(&payload, account->server_name);
-	appendStringInfoString(&payload, ",\"ref_id\":");
-	escape_json(&payload, ask->ref_id);
-	appendStringInfo(&payload, ",\"state\":\"%s\"}", dp_state_name(state));
-	Async_Notify("digipay", payload.data);
-}
-
 /*
  * Put a payment into the queue.  *written is false where there is a row already
  * that is to be returned as it stands; that is the caller's to look up.
@@ -159,6 +140,7 @@ dp_submit(const DpAsk *ask, const DpAccount *account, TimestampTz not_after, boo
 bool
 dp_submit_cancel(const DpAsk *ask, const DpAccount *account, Datum *row)
 {
+	static const DpResponse nothing;
 	MemoryContext context = CurrentMemoryContext;
 	DpSession	session;
 	DpParams	params = {0};
@@ -171,13 +153,14 @@ dp_submit_cancel(const DpAsk *ask, const DpAccount *account, Datum *row)
 	dp_param_text(&params, psprintf("taken back by %s", NameStr(ask->requested_by)));
 	done = dp_run(DP_SQL_CANCEL, &params) > 0;
 	if (done)
+	{
 		*row = keep_row(dp_result(1, &isnull), context);
+		dp_journal_event(account->server_name, ask->ref_id, "cancelled",
+						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
+	}
 	dp_session_end(&session);
 	if (done)
-	{
 		touch();
-		notify(ask, account, DP_CANCELLED);
-	}
 	return done;
 }
 
@@ -211,9 +194,6 @@ dp_submit_settle(const DpAsk *ask, const DpAccount *account, DpState outcome,
 	}
 	dp_session_end(&session);
 	if (done)
-	{
 		touch();
-		notify(ask, account, outcome);
-	}
 	return done;
 }

@@ -378,8 +378,12 @@ dp_verdict_answer(const DpAsk *ask, const DpAccount *account,
 		judge(ask, account, &row, response, reply, outcome);
 }
 
-/* A call-back about a payment that we do not know: nothing must pay it later. */
-static void
+/*
+ * A call-back about a payment that we do not know: nothing must pay it later.
+ * False if somebody has written a row of that ref_id meanwhile, or has long done
+ * so under another account.
+ */
+static bool
 add_foreign(const DpAsk *ask, const DpAccount *account, const DpResponse *response,
 			const DpReply *reply, DpOutcome *outcome)
 {
@@ -393,12 +397,14 @@ add_foreign(const DpAsk *ask, const DpAccount *account, const DpResponse *respon
 	dp_param_text(&params, account->account);
 	dp_param(&params, NameGetDatum(&ask->requested_by));
 	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
-	if (dp_run(DP_SQL_ADD_FOREIGN, &params) > 0)
-		apply(ask, account, &row, DP_REVIEW,
-			  "the provider reports a payment that this database does not know",
-			  response, reply, outcome);
+	if (dp_run(DP_SQL_ADD_FOREIGN, &params) == 0)
+		return false;
+	apply(ask, account, &row, DP_REVIEW,
+		  "the provider reports a payment that this database does not know",
+		  response, reply, outcome);
 	dp_journal_event(account->server_name, ask->ref_id, "webhook",
 					 "the provider reports a payment that this database does not know", response);
+	return true;
 }
 
 /* Is it what a payment's argument may be made of? */
@@ -440,6 +446,7 @@ dp_verdict_webhook(DpAsk *ask, const DpAccount *account, const DpResponse *respo
 				   DpReply *reply, DpOutcome *outcome)
 {
 	Row			row;
+	bool		known;
 
 	if (!dp_reply_parse(response, reply) || !take_key(ask, reply))
 	{
@@ -449,15 +456,23 @@ dp_verdict_webhook(DpAsk *ask, const DpAccount *account, const DpResponse *respo
 							 "a call-back that names no usable ref_id", response);
 		return false;
 	}
-	if (find_row(account->account, ask->ref_id, &row))
+	known = find_row(account->account, ask->ref_id, &row);
+	if (!known)
 	{
-		strlcpy(ask->code, row.code, sizeof(ask->code));
-		strlcpy(ask->customer_no, row.customer_no, sizeof(ask->customer_no));
 		dp_reply_judge(ask, response, reply);
-		judge(ask, account, &row, response, reply, outcome);
-		return true;
+		if (add_foreign(ask, account, response, reply, outcome))
+			return true;
+		known = find_row(account->account, ask->ref_id, &row);
 	}
+	if (!known)
+	{
+		dp_journal_event(account->server_name, ask->ref_id, "webhook",
+						 "the ref_id was used under another account", response);
+		return false;
+	}
+	strlcpy(ask->code, row.code, sizeof(ask->code));
+	strlcpy(ask->customer_no, row.customer_no, sizeof(ask->customer_no));
 	dp_reply_judge(ask, response, reply);
-	add_foreign(ask, account, response, reply, outcome);
+	judge(ask, account, &row, response, reply, outcome);
 	return true;
 }

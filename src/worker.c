@@ -307,8 +307,8 @@ serve(int slot)
 	if (!dp_mailbox_peek(slot, &ask, &waiter))
 		return true;
 	refuse = backoff_until != 0 || dp_turn_is_stuck();
-	if (!refuse && ask.command != DP_WAIT && !dp_place_is_free(ask.server) &&
-		!dp_payment_is_known(&ask))
+	if (!refuse && ask.command != DP_WAIT && dp_payment_needs_place(&ask) &&
+		!dp_place_is_free(ask.server) && !dp_payment_is_known(&ask))
 		return false;
 	if (!dp_mailbox_take(&waiter))
 		return true;
@@ -349,15 +349,14 @@ serve_posts(void)
  * ----------
  */
 
-/* Tell of what the look has cancelled, now that it is committed. */
+/* Tell of what the look has found to be final, now that it is committed. */
 static void
-tell_expired(void)
+tell_news(void)
 {
-	const char *server;
-	const char *ref_id;
+	const DpNews *news;
 
-	for (int i = 0; dp_backlog_expired(i, &server, &ref_id); i++)
-		dp_watch_final(server, ref_id, DP_CANCELLED);
+	for (int i = 0; (news = dp_backlog_news(i)) != NULL; i++)
+		dp_watch_final(news->server, news->ref_id, news->state);
 	dp_backlog_told();
 }
 
@@ -373,7 +372,7 @@ look_at_backlog(void)
 		{
 			dp_backlog_look();
 			dp_transaction_commit();
-			tell_expired();
+			tell_news();
 		}
 	}
 	PG_CATCH();
@@ -398,7 +397,7 @@ take_on_backlog(void)
 	DpAsk		ask;
 
 	if (dp_mailbox_was_poked())
-		dp_backlog_changed();
+		dp_backlog_poked();
 	if (backoff_until != 0 || dp_turn_is_stuck())
 		return;
 	if (dp_backlog_is_due())
