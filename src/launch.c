@@ -23,6 +23,7 @@
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -41,11 +42,18 @@
 /* How long to wait before another one is launched after one that ended. */
 #define RELAUNCH_PAUSE_MS	100
 
+/* How soon the postmaster starts a worker again that has died, in seconds. */
+#define RESTART_SECONDS		1
+
+/* How long after it made way for somebody a worker is started again. */
+#define LATER_MS			3000
+
+/* How long a session waits for a place among the background workers. */
+#define NO_PLACE_MS			(1000 * RESTART_SECONDS + 500)
+
 /* A worker that was asked for so recently, without waiting, may still come up. */
 #define COMING_UP_MS		2000
 
-/* How soon the postmaster starts a worker again that has died, in seconds. */
-#define RESTART_SECONDS		1
 
 /*
  * Ask the postmaster for a worker.  False when all of max_worker_processes are
@@ -113,11 +121,16 @@ launch_and_wait(void)
 			handle = NULL;
 			pause = RELAUNCH_PAUSE_MS;
 		}
-		else if (handle == NULL &&
-			!register_worker(MyDatabaseId, get_database_name(MyDatabaseId), false, &handle))
-			no_worker("All places for background workers are taken.",
-					  "Increase max_worker_processes and restart the server.");
 		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		if (handle == NULL && pause > RELAUNCH_PAUSE_MS &&
+			!register_worker(MyDatabaseId, get_database_name(MyDatabaseId), false, &handle))
+		{
+			/* one that has failed keeps its place until it would be started again */
+			if (START_TIMEOUT_MS - left > NO_PLACE_MS)
+				no_worker("All places for background workers are taken.",
+						  "Increase max_worker_processes and restart the server.");
+			pause = RELAUNCH_PAUSE_MS;
+		}
 		if (left <= 0)
 		{
 			if (handle != NULL)
@@ -176,6 +189,27 @@ dp_launch_soon(void)
 				 errmsg("the digipay worker could not be started; queued payments wait"),
 				 errdetail("All places for background workers are taken."),
 				 errhint("Increase max_worker_processes and restart the server.")));
+}
+
+/*
+ * The worker makes way for somebody who wants the database for himself, with
+ * work left to do: have another one started in a while, if the database is still
+ * there then.
+ */
+void
+dp_launch_later(bool preloaded)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = DP_WORKER_ARG(MyDatabaseId, preloaded);
+	strlcpy(worker.bgw_library_name, "digipay", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "digipay_launcher_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "digipay launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "digipay launcher", BGW_MAXLEN);
+	(void) RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
 /* Does the worker of this database start with the server? */
@@ -255,11 +289,12 @@ dp_launch_at_server_start(void)
 }
 
 /*
- * The oid of a database that can be connected to.  By a scan, since this
- * process is connected to none and so has no catalog caches.
+ * A database that can be connected to, by its name, or by its oid where the name
+ * is NULL; name_found gets its name.  By a scan, since this process is connected
+ * to none and so has no catalog caches.
  */
 static Oid
-find_database(const char *name)
+find_database(const char *name, Oid oid, NameData *name_found)
 {
 	Relation	databases = table_open(DatabaseRelationId, AccessShareLock);
 	TableScanDesc scan = table_beginscan_catalog(databases, 0, NULL);
@@ -270,8 +305,12 @@ find_database(const char *name)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (form->datallowconn && strcmp(NameStr(form->datname), name) == 0)
+		if (form->datallowconn &&
+			(name != NULL ? strcmp(NameStr(form->datname), name) == 0 : form->oid == oid))
+		{
 			found = form->oid;
+			*name_found = form->datname;
+		}
 	}
 	table_endscan(scan);
 	table_close(databases, AccessShareLock);
@@ -282,7 +321,8 @@ find_database(const char *name)
 static void
 start_listed(const char *name)
 {
-	Oid			database = find_database(name);
+	NameData	found;
+	Oid			database = find_database(name, InvalidOid, &found);
 	BackgroundWorkerHandle *handle;
 
 	if (!OidIsValid(database))
@@ -296,19 +336,47 @@ start_listed(const char *name)
 				 errhint("Increase max_worker_processes.")));
 }
 
-/* Entry point of the launcher. */
+/* Start the worker of a database again, if that is still there. */
+static void
+start_again(Oid database, bool preloaded)
+{
+	NameData	name;
+	BackgroundWorkerHandle *handle;
+
+	if (OidIsValid(find_database(NULL, database, &name)) &&
+		!register_worker(database, NameStr(name), preloaded, &handle))
+		ereport(LOG,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start the digipay worker of database \"%s\"", NameStr(name)),
+				 errhint("Increase max_worker_processes.")));
+}
+
+/*
+ * Entry point of the launcher: for the databases of digipay.databases, or for
+ * the one that its argument tells, after a while.
+ */
 void
 digipay_launcher_main(Datum arg)
 {
+	Oid			database = (Oid) (DatumGetUInt64(arg) & PG_UINT32_MAX);
 	List	   *names;
 	ListCell   *cell;
 
+	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	if (OidIsValid(database))
+	{
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LATER_MS,
+						 dp_wait_event("DigipayLauncher"));
+		CHECK_FOR_INTERRUPTS();
+	}
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
-	if (!SplitIdentifierString(pstrdup(dp_guc_databases), ',', &names))
+	if (OidIsValid(database))
+		start_again(database, (DatumGetUInt64(arg) >> 32) != 0);
+	else if (!SplitIdentifierString(pstrdup(dp_guc_databases), ',', &names))
 		ereport(LOG,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid list syntax in parameter \"%s\"", "digipay.databases")));

@@ -8,6 +8,7 @@
 
 extern bool dp_launch_ensure(void);
 extern void dp_launch_soon(void);
+extern void dp_launch_later(bool preloaded);
 extern bool dp_launch_is_listed(void);
 extern bool dp_launch_stop(void);
 extern void dp_launch_at_server_start(void);

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "compat.h"
+#include "lib/ilist.h"
 #include "utils/timestamp.h"
 
 #include "fault.h"
@@ -51,11 +52,20 @@
 /* Most response headers, in bytes; the provider sends some hundred. */
 #define MAX_HEADER_SIZE		(64 * 1024)
 
+/*
+ * libcurl keeps the time-outs.  But when it has run out of memory it may lose a
+ * transfer, and never tell; so each is ended so many milliseconds after its
+ * time is over.
+ */
+#define LOST_AFTER_MS		1000
+
 struct DpTransfer
 {
 	CURL	   *easy;
 	void	   *owner;
 	bool		running;		/* libcurl has it */
+	dlist_node	running_node;
+	int64		lost_at;		/* by the monotonic clock */
 	const char *upload;			/* the body and how much of it is taken */
 	size_t		upload_len;
 	size_t		upload_taken;
@@ -82,6 +92,8 @@ static int64 timer_due = 0;		/* when libcurl wants a turn */
 static bool timer_set = false;
 static const char *system_ca_file = NULL;	/* what libcurl was built with */
 static const char *system_ca_path = NULL;
+static dlist_head running_transfers = DLIST_STATIC_INIT(running_transfers);
+static int64 lost_look = PG_INT64_MAX;	/* none of them is lost before this */
 static DpTransfer *idle_transfers = NULL;
 static DpTransfer *done_transfers = NULL;
 static DpTransfer **done_tail = &done_transfers;
@@ -529,7 +541,13 @@ dp_transport_start(const DpRequest *request, void *owner)
 		restore_signals(&saved);
 		transfer->running = good;
 		if (good)
+		{
+			transfer->lost_at = monotonic_us() +
+				(request->timeout + LOST_AFTER_MS) * INT64CONST(1000);
+			lost_look = Min(lost_look, transfer->lost_at);
+			dlist_push_tail(&running_transfers, &transfer->running_node);
 			return transfer;
+		}
 	}
 	dp_transport_release(transfer);
 	return NULL;
@@ -552,16 +570,17 @@ dp_transport_distrust(void)
 	fresh_until = monotonic_us() + (MAX_IDLE_SECONDS + 1) * INT64CONST(1000000);
 }
 
-/* Milliseconds until libcurl wants a turn, -1 if it only waits for sockets. */
+/* Milliseconds until there is something to do but what the sockets tell; or -1. */
 long
 dp_transport_timeout(void)
 {
+	int64		due = timer_set ? Min(timer_due, lost_look) : lost_look;
 	int64		now;
 
-	if (!timer_set)
+	if (due == PG_INT64_MAX)
 		return -1;
 	now = monotonic_us();
-	return timer_due <= now ? 0 : (long) ((timer_due - now + 999) / 1000);
+	return due <= now ? 0 : (long) ((due - now + 999) / 1000);
 }
 
 /*
@@ -634,6 +653,46 @@ finish(DpTransfer *transfer, CURLcode result)
 	}
 }
 
+/* Take a transfer out of libcurl's hands. */
+static void
+stop_running(DpTransfer *transfer)
+{
+	(void) curl_multi_remove_handle(multi, transfer->easy);
+	dlist_delete(&transfer->running_node);
+	transfer->running = false;
+}
+
+/* A transfer has ended, in this way. */
+static void
+end_running(DpTransfer *transfer, CURLcode result)
+{
+	finish(transfer, result);
+	stop_running(transfer);
+	*done_tail = transfer;
+	done_tail = &transfer->next;
+}
+
+/* End those that libcurl has lost. */
+static void
+end_lost(int64 now)
+{
+	dlist_mutable_iter iter;
+
+	lost_look = PG_INT64_MAX;
+	dlist_foreach_modify(iter, &running_transfers)
+	{
+		DpTransfer *transfer = dlist_container(DpTransfer, running_node, iter.cur);
+
+		if (transfer->lost_at <= now)
+		{
+			transfer->refusal = "libcurl has lost the request";
+			end_running(transfer, CURLE_OPERATION_TIMEDOUT);
+		}
+		else
+			lost_look = Min(lost_look, transfer->lost_at);
+	}
+}
+
 /* Let libcurl do what it can do without waiting. */
 void
 dp_transport_drive(void)
@@ -670,11 +729,14 @@ dp_transport_drive(void)
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &transfer);
 		if (result == CURLE_OK && DP_FAULT_IN_CALLBACK(DP_FAULT_AFTER_BODY))
 			result = CURLE_ABORTED_BY_CALLBACK;
-		finish(transfer, result);
-		(void) curl_multi_remove_handle(multi, easy);
-		transfer->running = false;
-		*done_tail = transfer;
-		done_tail = &transfer->next;
+		end_running(transfer, result);
+	}
+	if (lost_look != PG_INT64_MAX)
+	{
+		int64		now = monotonic_us();
+
+		if (lost_look <= now)
+			end_lost(now);
 	}
 	restore_signals(&saved);
 }
@@ -717,10 +779,7 @@ bool
 dp_transport_abandon(DpTransfer *transfer)
 {
 	if (transfer->running)
-	{
-		(void) curl_multi_remove_handle(multi, transfer->easy);
-		transfer->running = false;
-	}
+		stop_running(transfer);
 	return transfer->response.departed;
 }
 

@@ -412,24 +412,28 @@ take_on_backlog(void)
  */
 
 /*
- * Is somebody waiting for the database to be empty, or has the extension gone?
+ * End if somebody waits for the database to be empty, or the extension has gone.
  * Whoever drops, renames or copies a database locks it against connecting
  * sessions; the same lock as theirs is tried here.
  */
-static bool
-is_unwanted(void)
+static void
+end_if_unwanted(void)
 {
 	LOCKTAG		tag;
-	bool		unwanted;
+	bool		in_the_way;
+	bool		uninstalled;
 
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	AcceptInvalidationMessages();
 	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
-	unwanted = LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL ||
-		dp_objects() == NULL;
+	in_the_way = LockAcquire(&tag, RowExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL;
+	uninstalled = dp_objects() == NULL;
 	CommitTransactionCommand();
-	return unwanted;
+	if (in_the_way && !uninstalled && !dp_backlog_is_empty())
+		dp_launch_later(preloaded);
+	if (in_the_way || uninstalled)
+		proc_exit(0);
 }
 
 /* End where nothing is in our hands. */
@@ -447,8 +451,7 @@ end_if_idle_for_long(void)
 	if (now < next_look)
 		return;
 	next_look = TimestampTzPlusMilliseconds(now, IDLE_LOOK_MS);
-	if (is_unwanted())
-		proc_exit(0);
+	end_if_unwanted();
 	/* what we have written since, autovacuum must hear of */
 	pgstat_report_stat(true);
 }
