@@ -135,7 +135,7 @@ retry_is_needed(const DpAsk *ask, DpState state)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("payment \"%s\" is %s and cannot be sent again", ask->ref_id,
 						dp_state_name(state)),
-				 errdetail("Only not_sent, rejected and cancelled payments have provably moved no money."),
+				 errdetail("That is for payments that are over and have provably moved no money: not_sent, rejected and cancelled."),
 				 errhint(dp_state_is_final(state) ?
 						 "Use a new ref_id if the bill is still to be paid." :
 						 "Use digipay_wait for its outcome.")));

@@ -278,6 +278,21 @@ put_row(ReturnSetInfo *result, Datum row)
 	tuplestore_puttuple(result->setResult, &tuple);
 }
 
+/* One element of digipay_wait_all's array. */
+static void
+take_element(Datum item, bool isnull, DpAsk *ask)
+{
+	char	   *ref_id;
+
+	if (isnull)
+		dp_bad_argument("ref_ids", "must not have NULLs", "Leave them out.");
+	ref_id = TextDatumGetCString(item);
+	if (strlen(ref_id) > DP_REF_ID_MAX)
+		dp_bad_argument("ref_ids", "must not have longer texts than 64 characters",
+						"No payment has such a ref_id.");
+	strlcpy(ask->ref_id, ref_id, sizeof(ask->ref_id));
+}
+
 Datum
 digipay_wait_all(PG_FUNCTION_ARGS)
 {
@@ -285,6 +300,7 @@ digipay_wait_all(PG_FUNCTION_ARGS)
 	TimestampTz deadline;
 	DpAsk		ask;
 	DpAccount	account;
+	DpFound		found;
 	ArrayType  *array;
 	Datum	   *items;
 	bool	   *nulls;
@@ -299,18 +315,17 @@ digipay_wait_all(PG_FUNCTION_ARGS)
 	dp_take_server(fcinfo, 2, &ask, &account);
 	deadline = deadline_after(dp_take_milliseconds(fcinfo, 1, "timeout"));
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &nitems);
-	for (int i = 0; i < nitems; i++)
+	/* what is wrong shall be said before the wait, not after it */
+	for (int round = 0; round < 2; round++)
 	{
-		char	   *ref_id;
-
-		if (nulls[i])
-			dp_bad_argument("ref_ids", "must not have NULLs", "Leave them out.");
-		ref_id = TextDatumGetCString(items[i]);
-		if (strlen(ref_id) > DP_REF_ID_MAX)
-			dp_bad_argument("ref_ids", "must not have longer texts than 64 characters",
-							"No payment has such a ref_id.");
-		strlcpy(ask.ref_id, ref_id, sizeof(ask.ref_id));
-		put_row(result, wait_for(&ask, &account, deadline));
+		for (int i = 0; i < nitems; i++)
+		{
+			take_element(items[i], nulls[i], &ask);
+			if (round == 0)
+				(void) dp_lookup_existing(&account, &ask, &found);
+			else
+				put_row(result, wait_for(&ask, &account, deadline));
+		}
 	}
 	return (Datum) 0;
 }

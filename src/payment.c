@@ -361,13 +361,6 @@ join_by_account(DpJob *job)
 	}
 }
 
-/* Tell everybody that a payment has become final, now that it is committed. */
-static void
-tell(DpJob *job)
-{
-	if (job->outcome.became_final)
-		dp_watch_final(job->account.server_name, job->ask.ref_id, job->outcome.state);
-}
 
 /* Forget a job, and count what has become of it. */
 static void
@@ -382,6 +375,24 @@ static void
 count(pg_atomic_uint64 *counter, uint64 more)
 {
 	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + more);
+}
+
+/*
+ * A payment has become final, and that is committed: count it, and tell
+ * everybody.
+ */
+void
+dp_payment_tell(const char *server, const char *ref_id, DpState state)
+{
+	count(&dp_mailbox_stats_of_mine()->outcomes[state], 1);
+	dp_watch_final(server, ref_id, state);
+}
+
+static void
+tell(DpJob *job)
+{
+	if (job->outcome.became_final)
+		dp_payment_tell(job->account.server_name, job->ask.ref_id, job->outcome.state);
 }
 
 /* Count, and hand to the transport; false if that could not even begin. */
@@ -542,7 +553,7 @@ dp_payment_finish(DpJob *job)
 	DpStats    *stats = dp_mailbox_stats_of_mine();
 
 	DP_FAULT(DP_FAULT_AFTER_OUTCOME);
-	if (job->ask.command == DP_PAY || job->outcome.became_final)
+	if (job->ask.command == DP_PAY && !job->outcome.became_final)
 		count(&stats->outcomes[job->outcome.state], 1);
 	tell(job);
 	dp_job_answer(job, &job->answer);

@@ -15,6 +15,7 @@ extern bool dp_payment_is_known(const DpAsk *ask);
 extern bool dp_payment_join(const DpAsk *ask, const DpWaiter *waiter);
 extern void dp_payment_admit(const DpAsk *ask, const DpWaiter *waiter);
 extern void dp_payment_admit_due(const DpAsk *ask);
+extern void dp_payment_tell(const char *server, const char *ref_id, DpState state);
 extern void dp_payment_collect(void);
 extern void dp_payment_give_up(const char *why);
 

@@ -356,7 +356,7 @@ tell_news(void)
 	const DpNews *news;
 
 	for (int i = 0; (news = dp_backlog_news(i)) != NULL; i++)
-		dp_watch_final(news->server, news->ref_id, news->state);
+		dp_payment_tell(news->server, news->ref_id, news->state);
 	dp_backlog_told();
 }
 
