@@ -234,6 +234,11 @@ dp_fence_take_over(const char *role, bool lost_nothing)
 	dp_param_text(&params, "it was on its way from another database when this one took over");
 	dp_param_text(&params, role);
 	dp_param_text(&params, lost_nothing ? "; nothing was lost" : "");
+	/* what is in our own hands at this moment stays there */
+	if (before.state == DP_FENCE_OPEN)
+		dp_param(&params, UUIDPGetDatum(&before.origin));
+	else
+		dp_param_null(&params);
 	dp_run(DP_SQL_TAKE_OVER, &params);
 }
 

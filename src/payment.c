@@ -416,6 +416,24 @@ send(DpJob *job)
 	return true;
 }
 
+/* Log, at most once a minute, why what is queued or open is not gone on with. */
+static void
+log_hindrance(const DpJob *job)
+{
+	static TimestampTz logged_at = 0;
+	const DpProblem *problem = &job->answer.problem;
+
+	if (job->answer.kind != DP_ANSWER_PROBLEM || problem->sqlerrcode == 0 ||
+		!TimestampDifferenceExceeds(logged_at, GetCurrentTimestamp(), 60000))
+		return;
+	logged_at = GetCurrentTimestamp();
+	ereport(LOG,
+			(errcode(problem->sqlerrcode),
+			 errmsg("digipay cannot go on with payment \"%s\": %s", job->ask.ref_id,
+					problem->message),
+			 problem->hint[0] ? errhint("%s", problem->hint) : 0));
+}
+
 /* The intent is on disk: send, or answer what must not be sent. */
 void
 dp_payment_go_on(DpJob *job)
@@ -440,6 +458,8 @@ dp_payment_go_on(DpJob *job)
 		case DP_INTENT_REFUSED:
 			if (job->ask.command == DP_WEBHOOK)
 				count(&dp_mailbox_stats_of_mine()->webhooks, 1);
+			if (job->from_backlog)
+				log_hindrance(job);
 			tell(job);
 			dp_job_answer(job, &job->answer);
 			break;

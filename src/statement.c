@@ -228,15 +228,16 @@ static Statement statements[DP_SQL_COUNT] = {
 	},
 	[DP_SQL_TAKE_OVER] = {
 		"WITH taken AS (UPDATE $S.digipay_payment SET origin = $1,"
-		" state = CASE WHEN state = 'sending' THEN 'unknown'::$S.digipay_state ELSE state END,"
-		" error = CASE WHEN state = 'sending' THEN $2 ELSE error END,"
+		" state = CASE WHEN state = 'sending' AND origin IS DISTINCT FROM $5"
+		" THEN 'unknown'::$S.digipay_state ELSE state END,"
+		" error = CASE WHEN state = 'sending' AND origin IS DISTINCT FROM $5 THEN $2 ELSE error END,"
 		" next_check_at = CASE WHEN next_check_at < 'infinity' THEN clock_timestamp()"
 		" ELSE next_check_at END"
 		" WHERE state IN ('queued', 'sending', 'pending', 'unknown', 'not_sent', 'rejected', 'cancelled')"
 		" RETURNING ref_id)"
 		" INSERT INTO $S.digipay_event (server, ref_id, kind, note)"
 		" SELECT '', '', 'taken_over', format('%s took over %s payments%s', $3, count(*), $4) FROM taken",
-		4, {UUIDOID, TEXTOID, TEXTOID, TEXTOID}
+		5, {UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID}
 	},
 	[DP_SQL_SERVERS] = {
 		"SELECT s.oid FROM pg_foreign_server s, pg_foreign_data_wrapper w"

@@ -536,7 +536,9 @@ sleep_time(void)
 {
 	long		timeout = earlier(dp_transport_timeout(), dp_turn_timeout());
 
-	if (!stopping)
+	if (!stopping && backoff_until != 0)
+		timeout = earlier(timeout, Max(0, (backoff_until - GetCurrentTimestamp()) / 1000 + 1));
+	else if (!stopping && !dp_turn_is_stuck())
 		timeout = earlier(timeout, dp_backlog_timeout());
 	if (stopping)
 		timeout = earlier(timeout, Max(0, (stop_by - GetCurrentTimestamp()) / 1000 + 1));
