@@ -147,12 +147,18 @@ digipay_cancel(PG_FUNCTION_ARGS)
 
 	dp_refuse_wrong_situation("digipay_cancel");
 	dp_take_key(fcinfo, 0, 1, DP_PAY, &ask, &account);
+	dp_submit_check_fence();
 	find_settled(&account, &ask, &found);
 	if (found.state == DP_CANCELLED)
 		PG_RETURN_DATUM(found.row);
 	if (found.state != DP_QUEUED || !dp_submit_cancel(&ask, &account, &row))
 	{
 		found.state = dp_lookup_existing(&account, &ask, &found);
+		if (found.state == DP_QUEUED)
+			ereport(ERROR,
+					(errcode(DP_ERRCODE_PAUSED),
+					 errmsg("payment \"%s\" belongs to the queue of another database", ask.ref_id),
+					 errhint("Take it back there; if that database is no more, call digipay_take_over() here.")));
 		wrong_state(ask.ref_id, found.state, "taken back",
 					dp_state_is_final(found.state) ? "Look at its row in digipay_payment." :
 					"It has left already; use digipay_wait for its outcome.");

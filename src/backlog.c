@@ -141,6 +141,19 @@ dp_backlog_changed(void)
 	epoch++;
 }
 
+/* What was read ahead is not right any more. */
+void
+dp_backlog_forget(void)
+{
+	HASH_SEQ_STATUS scan;
+	Lane	   *lane;
+
+	hash_seq_init(&scan, lanes);
+	while ((lane = hash_seq_search(&scan)) != NULL)
+		lane->queue.count = lane->questions.count = 0;
+	epoch++;
+}
+
 /* A session has committed something, and says so. */
 void
 dp_backlog_poked(void)
@@ -333,6 +346,8 @@ expire(const DpAccount *account)
 	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
 	dp_param(&params, Int32GetDatum(account->queue_ttl));
 	dp_param_text(&params, "it could not leave in time");
+	dp_param(&params, BoolGetDatum(dp_fence()->ask_first));
+	dp_param(&params, TimestampTzGetDatum(dp_fence()->since));
 	found = dp_run(DP_SQL_EXPIRE, &params);
 	for (uint64 i = 0; i < found; i++)
 	{

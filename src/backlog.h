@@ -18,6 +18,7 @@ typedef struct DpNews
 
 extern void dp_backlog_init(void);
 extern void dp_backlog_poked(void);
+extern void dp_backlog_forget(void);
 extern void dp_backlog_changed(void);
 extern bool dp_backlog_is_due(void);
 extern void dp_backlog_look(void);

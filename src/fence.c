@@ -182,7 +182,7 @@ dp_fence(void)
 	return &known;
 }
 
-/* Must a new ref_id be asked about first? */
+/* Is it so soon after a take-over that every new ref_id is asked about first? */
 bool
 dp_fence_asks_first(void)
 {
@@ -190,7 +190,11 @@ dp_fence_asks_first(void)
 		!TimestampDifferenceExceeds(known.since, GetCurrentTimestamp(), ASK_FIRST_MS);
 }
 
-/* Make the mark of this place, or replace it; in the worker's transaction. */
+/*
+ * Make the mark of this place, or replace it; in the worker's transaction.  Where
+ * the queue is ours already the mark stays: transactions that are still open
+ * have queued payments under it.
+ */
 static void
 set_mark(bool ask_first)
 {
@@ -206,9 +210,15 @@ set_mark(bool ask_first)
 	dp_param(&params, Int64GetDatum(here.device));
 	dp_param(&params, Int64GetDatum(here.inode));
 	dp_param(&params, BoolGetDatum(ask_first));
+	if (known.state == DP_FENCE_OPEN)
+		dp_param(&params, UUIDPGetDatum(&known.origin));
+	else
+		dp_param_null(&params);
 	if (dp_run(DP_SQL_SET_FENCE, &params) == 0)
 		elog(ERROR, "could not make the mark of this database");
 	origin = dp_result(1, &isnull);
+	if (isnull)
+		elog(ERROR, "the mark of this database is null");
 	memset(&known, 0, sizeof(known));
 	known.state = DP_FENCE_OPEN;
 	memcpy(&known.origin, DatumGetUUIDP(origin), sizeof(pg_uuid_t));
@@ -234,11 +244,6 @@ dp_fence_take_over(const char *role, bool lost_nothing)
 	dp_param_text(&params, "it was on its way from another database when this one took over");
 	dp_param_text(&params, role);
 	dp_param_text(&params, lost_nothing ? "; nothing was lost" : "");
-	/* what is in our own hands at this moment stays there */
-	if (before.state == DP_FENCE_OPEN)
-		dp_param(&params, UUIDPGetDatum(&before.origin));
-	else
-		dp_param_null(&params);
 	dp_run(DP_SQL_TAKE_OVER, &params);
 }
 

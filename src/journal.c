@@ -284,6 +284,7 @@ dp_journal_claim(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 	dp_param_text(&cancel, account->account);
 	dp_param_text(&cancel, ask->ref_id);
 	dp_param_text(&cancel, psprintf("%s: %s", problem.message, problem.detail));
+	dp_param(&cancel, UUIDPGetDatum(dp_fence_origin()));
 	if (dp_run(DP_SQL_CANCEL, &cancel) > 0)
 	{
 		outcome->became_final = true;
@@ -338,6 +339,27 @@ dp_journal_enqueue(const DpAsk *ask, const DpAccount *account, TimestampTz not_a
 		return DP_INTENT_REFUSED;
 	raise_changed(ask);
 	return DP_INTENT_REFUSED;
+}
+
+/*
+ * After a take-over: must the provider first be asked about this payment, since
+ * the other database may have made it?  That holds for all that is older, and
+ * for everything in the first day, until the provider has said twice that it
+ * does not know it.
+ */
+bool
+dp_journal_must_ask(const DpAsk *ask, const DpAccount *account)
+{
+	DpParams	params = {0};
+	bool		all = dp_fence_asks_first();
+
+	if (!dp_fence()->ask_first)
+		return false;
+	dp_param_text(&params, account->account);
+	dp_param_text(&params, ask->ref_id);
+	dp_param(&params, BoolGetDatum(all));
+	dp_param(&params, TimestampTzGetDatum(dp_fence()->since));
+	return dp_run(DP_SQL_MUST_ASK, &params) > 0 ? dp_result_bool(1) : all;
 }
 
 /* May this ref_id be inquired about?  Not if it is another bill's payment. */

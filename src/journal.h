@@ -41,6 +41,7 @@ extern DpIntent dp_journal_claim(const DpAsk *ask, const DpAccount *account,
 extern DpIntent dp_journal_enqueue(const DpAsk *ask, const DpAccount *account,
 								   TimestampTz not_after, const char *why,
 								   Datum *row, DpProblem *problem);
+extern bool dp_journal_must_ask(const DpAsk *ask, const DpAccount *account);
 extern bool dp_journal_may_inquire(const DpAsk *ask, const DpAccount *account,
 								   DpProblem *problem);
 extern void dp_journal_outcome(const DpAsk *ask, const DpAccount *account, bool from_queue,

@@ -230,7 +230,7 @@ prepare_payment(DpJob *job)
 	if (job->from_backlog)
 		job->intent = veto.sqlerrcode != 0 ? DP_INTENT_REFUSED :
 			dp_journal_claim(&job->ask, &job->account, &job->outcome);
-	else if (veto.sqlerrcode == 0 && dp_fence_asks_first())
+	else if (veto.sqlerrcode == 0 && dp_journal_must_ask(&job->ask, &job->account))
 	{
 		/* after a take-over: the queue asks about it first, and then pays */
 		job->intent = dp_journal_enqueue(&job->ask, &job->account, 0,
@@ -312,7 +312,7 @@ dp_payment_prepare(DpJob *job)
 		dp_fence_take_over(NameStr(job->ask.requested_by), job->ask.lost_nothing);
 		job->intent = DP_INTENT_KNOWN;
 		job->answer.kind = DP_ANSWER_NOTHING;
-		dp_backlog_changed();
+		dp_backlog_forget();
 		return;
 	}
 	if (!load_and_build(job))
@@ -395,25 +395,14 @@ tell(DpJob *job)
 		dp_payment_tell(job->account.server_name, job->ask.ref_id, job->outcome.state);
 }
 
-/* Count, and hand to the transport; false if that could not even begin. */
+/* Hand to the transport; false if that could not even begin. */
 static bool
 send(DpJob *job)
 {
-	DpStats    *stats = dp_mailbox_stats_of_mine();
-
 	DP_FAULT(DP_FAULT_AFTER_INTENT);
 	job->sent_at = GetCurrentTimestamp();
 	job->transfer = dp_transport_start(&job->request, job);
-	if (job->transfer == NULL)
-		return false;
-	count(&stats->bytes_sent, job->request.body_len);
-	if (job->ask.command == DP_PAY)
-		count(&stats->sent, 1);
-	else if (job->ask.command == DP_STATUS)
-		count(&stats->questions, 1);
-	if (job->ask.retry)
-		count(&stats->retries, 1);
-	return true;
+	return job->transfer != NULL;
 }
 
 /* Log, at most once a minute, why what is queued or open is not gone on with. */
@@ -499,6 +488,23 @@ read_reply(DpJob *job)
 	MemoryContextSwitchTo(old);
 }
 
+/* Count a request that has left. */
+static void
+count_departure(const DpJob *job)
+{
+	DpStats    *stats = dp_mailbox_stats_of_mine();
+
+	if (!job->response.departed)
+		return;
+	count(&stats->bytes_sent, job->request.body_len);
+	if (job->ask.command == DP_PAY)
+		count(&stats->sent, 1);
+	else if (job->ask.command == DP_STATUS)
+		count(&stats->questions, 1);
+	if (job->ask.retry)
+		count(&stats->retries, 1);
+}
+
 /* Note how the transfer went, for the pace and the counters. */
 static void
 note_transfer(DpJob *job)
@@ -506,6 +512,7 @@ note_transfer(DpJob *job)
 	DpStats    *stats = dp_mailbox_stats_of_mine();
 	uint64		took = (uint64) Max(GetCurrentTimestamp() - job->sent_at, 0);
 
+	count_departure(job);
 	count(&stats->bytes_received, job->response.body_len);
 	if (job->response.complete)
 	{
@@ -655,6 +662,7 @@ dp_payment_give_up(const char *why)
 		/* what has not left never will, and may be sent another time */
 		job->response.departed = dp_transport_abandon(job->transfer);
 		job->response.sent_at = dp_transport_response(job->transfer)->sent_at;
+		count_departure(job);
 		strlcpy(job->response.error, why, sizeof(job->response.error));
 		job->reply.state = DP_UNKNOWN;
 		job->reply.reason = why;

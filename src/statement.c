@@ -65,6 +65,15 @@ typedef struct Statement
 	" AND (p.state IN ('not_sent', 'queued')" \
 	" OR $11 AND p.state IN ('rejected', 'cancelled'))"
 
+/*
+ * After a take-over: has the provider not said twice yet that it does not know
+ * the payment?  Asked about its row p; ASKED_SINCE is the parameter with the
+ * time of the take-over.
+ */
+#define NOT_ASKED_ENOUGH(asked_since) \
+	"(SELECT count(*) FROM $S.digipay_event e WHERE e.server = p.server" \
+	" AND e.ref_id = p.ref_id AND e.kind = 'not_found' AND e.at > " asked_since ") < 2"
+
 #define REPLY_COLUMNS \
 	"name, price, selling_price, admin, base_commission, balance," \
 	" status, rc, message, sn, periode, \"desc\", reply, http_status, error"
@@ -129,18 +138,20 @@ static Statement statements[DP_SQL_COUNT] = {
 	[DP_SQL_CANCEL] = {
 		"UPDATE $S.digipay_payment p SET state = 'cancelled', error = $3,"
 		" final_at = clock_timestamp(), next_check_at = NULL"
-		" WHERE p.account = $1 AND p.ref_id = $2 AND p.state = 'queued' RETURNING p",
-		3, {TEXTOID, TEXTOID, TEXTOID}
+		" WHERE p.account = $1 AND p.ref_id = $2 AND p.state = 'queued' AND p.origin = $4"
+		" RETURNING p",
+		4, {TEXTOID, TEXTOID, TEXTOID, UUIDOID}
 	},
 	[DP_SQL_EXPIRE] = {
-		"WITH found AS MATERIALIZED (SELECT server, ref_id FROM $S.digipay_payment"
+		"WITH found AS MATERIALIZED (SELECT server, ref_id FROM $S.digipay_payment p"
 		" WHERE next_check_at <= now() AND state = 'queued' AND server = $1 AND origin = $2"
 		" AND coalesce(not_after, requested_at + $3 * interval '1 ms') <= clock_timestamp()"
-		" ORDER BY next_check_at LIMIT 1000 FOR UPDATE SKIP LOCKED)"
+		" AND NOT ($5 AND requested_at < $6 AND " NOT_ASKED_ENOUGH("$6") ")"
+		" ORDER BY next_check_at LIMIT 1000 FOR UPDATE OF p SKIP LOCKED)"
 		" UPDATE $S.digipay_payment p SET state = 'cancelled', error = $4,"
 		" final_at = clock_timestamp(), next_check_at = NULL FROM found f"
 		" WHERE p.server = f.server AND p.ref_id = f.ref_id RETURNING p.ref_id",
-		4, {NAMEOID, UUIDOID, INT4OID, TEXTOID}
+		6, {NAMEOID, UUIDOID, INT4OID, TEXTOID, BOOLOID, TIMESTAMPTZOID}
 	},
 	[DP_SQL_SETTLE] = {
 		"UPDATE $S.digipay_payment p SET state = $3::$S.digipay_state, error = NULL,"
@@ -219,25 +230,29 @@ static Statement statements[DP_SQL_COUNT] = {
 	[DP_SQL_SET_FENCE] = {
 		"INSERT INTO $S.digipay_fence AS f (origin, system_identifier, timeline, database,"
 		" device, inode, ask_first)"
-		" VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6)"
+		" VALUES (coalesce($7, gen_random_uuid()), $1, $2, $3, $4, $5, $6)"
 		" ON CONFLICT (only_row) DO UPDATE SET (origin, system_identifier, timeline, database,"
 		" device, inode, ask_first, since) = ROW (excluded.origin, excluded.system_identifier,"
 		" excluded.timeline, excluded.database, excluded.device, excluded.inode,"
 		" excluded.ask_first, clock_timestamp()) RETURNING f.origin",
-		6, {INT8OID, INT4OID, OIDOID, INT8OID, INT8OID, BOOLOID}
+		7, {INT8OID, INT4OID, OIDOID, INT8OID, INT8OID, BOOLOID, UUIDOID}
 	},
 	[DP_SQL_TAKE_OVER] = {
 		"WITH taken AS (UPDATE $S.digipay_payment SET origin = $1,"
-		" state = CASE WHEN state = 'sending' AND origin IS DISTINCT FROM $5"
-		" THEN 'unknown'::$S.digipay_state ELSE state END,"
-		" error = CASE WHEN state = 'sending' AND origin IS DISTINCT FROM $5 THEN $2 ELSE error END,"
+		" state = CASE WHEN state = 'sending' THEN 'unknown'::$S.digipay_state ELSE state END,"
+		" error = CASE WHEN state = 'sending' THEN $2 ELSE error END,"
 		" next_check_at = CASE WHEN next_check_at < 'infinity' THEN clock_timestamp()"
 		" ELSE next_check_at END"
-		" WHERE state IN ('queued', 'sending', 'pending', 'unknown', 'not_sent', 'rejected', 'cancelled')"
-		" RETURNING ref_id)"
+		" WHERE origin <> $1 AND state IN ('queued', 'sending', 'pending', 'unknown',"
+		" 'not_sent', 'rejected', 'cancelled', 'review') RETURNING ref_id)"
 		" INSERT INTO $S.digipay_event (server, ref_id, kind, note)"
 		" SELECT '', '', 'taken_over', format('%s took over %s payments%s', $3, count(*), $4) FROM taken",
-		5, {UUIDOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID}
+		4, {UUIDOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DP_SQL_MUST_ASK] = {
+		"SELECT ($3 OR requested_at < $4) AND " NOT_ASKED_ENOUGH("$4")
+		" FROM $S.digipay_payment p WHERE account = $1 AND ref_id = $2",
+		4, {TEXTOID, TEXTOID, BOOLOID, TIMESTAMPTZOID}
 	},
 	[DP_SQL_SERVERS] = {
 		"SELECT s.oid FROM pg_foreign_server s, pg_foreign_data_wrapper w"
@@ -258,8 +273,7 @@ static Statement statements[DP_SQL_COUNT] = {
 	[DP_SQL_DUE_IN_QUEUE] = {
 		"SELECT ref_id, code, customer_no, testing, requested_by, max_price::text,"
 		" $5 AND (requested_at < $6 OR now() < $6 + interval '24 hours')"
-		" AND (SELECT count(*) FROM $S.digipay_event e WHERE e.server = p.server"
-		" AND e.ref_id = p.ref_id AND e.kind = 'not_found' AND e.at > $6) < 2, next_check_at"
+		" AND " NOT_ASKED_ENOUGH("$6") ", next_check_at"
 		" FROM $S.digipay_payment p WHERE next_check_at BETWEEN $7 AND now() AND state = 'queued'"
 		" AND server = $1 AND account = $2 AND origin = $3 ORDER BY p.next_check_at LIMIT $4",
 		7, {NAMEOID, TEXTOID, UUIDOID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
@@ -297,9 +311,9 @@ static Statement statements[DP_SQL_COUNT] = {
 		" coalesce(sent_at, requested_at) < now() - interval '90 days',"
 		" (SELECT max(e.at) FROM $S.digipay_event e WHERE e.server = p.server"
 		" AND e.ref_id = p.ref_id AND e.kind = 'asked'), server, sent_at"
-		" FROM $S.digipay_payment p WHERE account = $1 AND ref_id = $2"
+		" FROM $S.digipay_payment p WHERE account = $1 AND ref_id = $2 AND origin = $3"
 		" FOR UPDATE OF p SKIP LOCKED",
-		2, {TEXTOID, TEXTOID}
+		3, {TEXTOID, TEXTOID, UUIDOID}
 	},
 	[DP_SQL_ASK] = {
 		"UPDATE $S.digipay_payment SET status_checks = status_checks + 1,"

@@ -151,6 +151,7 @@ dp_submit_cancel(const DpAsk *ask, const DpAccount *account, Datum *row)
 	dp_param_text(&params, account->account);
 	dp_param_text(&params, ask->ref_id);
 	dp_param_text(&params, psprintf("taken back by %s", NameStr(ask->requested_by)));
+	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
 	done = dp_run(DP_SQL_CANCEL, &params) > 0;
 	if (done)
 	{

@@ -125,6 +125,7 @@ dp_verdict_ask(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 
 	dp_param_text(&params, account->account);
 	dp_param_text(&params, ask->ref_id);
+	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
 	if (dp_run(DP_SQL_FIND_TO_ASK, &params) == 0)
 		return DP_QUESTION_NOT_NOW;
 	state = state_or_error(dp_result_text(1));
