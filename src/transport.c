@@ -34,6 +34,7 @@
 #include "lib/ilist.h"
 #include "utils/timestamp.h"
 
+#include "address.h"
 #include "fault.h"
 #include "transport.h"
 #include "url.h"
@@ -103,61 +104,6 @@ static DpTransfer **done_tail = &done_transfers;
  * ----------
  */
 
-/* Is the address one that the public Internet does not route? */
-static bool
-is_private_v4(uint32 address)
-{
-	return (address >> 24) == 0 || (address >> 24) == 10 || (address >> 24) == 127 ||
-		(address >> 20) == 0xAC1 ||		/* 172.16.0.0/12 */
-		(address >> 16) == 0xC0A8 ||	/* 192.168.0.0/16 */
-		(address >> 16) == 0xA9FE ||	/* 169.254.0.0/16, link-local */
-		(address >> 22) == (0x64400000 >> 22) ||	/* 100.64.0.0/10, carriers' */
-		(address >> 28) >= 0xE;	/* multicast and reserved */
-}
-
-static bool
-is_private_v6(const struct in6_addr *address)
-{
-	const uint8 *b = address->s6_addr;
-
-	if (IN6_IS_ADDR_V4MAPPED(address))
-		return is_private_v4(((uint32) b[12] << 24) | (b[13] << 16) | (b[14] << 8) | b[15]);
-	return IN6_IS_ADDR_UNSPECIFIED(address) || IN6_IS_ADDR_LOOPBACK(address) ||
-		IN6_IS_ADDR_LINKLOCAL(address) || (b[0] & 0xFE) == 0xFC ||
-		b[0] == 0xFF;
-}
-
-/*
- * What speaks against this peer, given as text without brackets; NULL if
- * nothing does.
- */
-static const char *
-check_peer(const DpTransfer *transfer, const char *peer)
-{
-	struct in_addr v4;
-	struct in6_addr v6;
-	bool		private;
-	bool		loopback;
-
-	if (inet_pton(AF_INET, peer, &v4) == 1)
-	{
-		private = is_private_v4(ntohl(v4.s_addr));
-		loopback = (ntohl(v4.s_addr) >> 24) == 127;
-	}
-	else if (inet_pton(AF_INET6, peer, &v6) == 1)
-	{
-		private = is_private_v6(&v6);
-		loopback = IN6_IS_ADDR_LOOPBACK(&v6);
-	}
-	else
-		return "the endpoint's address is of an unknown family";
-	if (private && !transfer->private_allowed)
-		return "the endpoint's address is a loopback, private or link-local one, which the server option allow_private_address does not allow";
-	if (transfer->loopback_only && !loopback)
-		return "the endpoint's address is not a loopback one, and plain http is for these only";
-	return NULL;
-}
-
 /* Called before a connection is opened: refuse addresses that are not wanted. */
 static curl_socket_t
 on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -171,7 +117,8 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	else if (address->family == AF_INET6)
 		inet_ntop(AF_INET6, &((struct sockaddr_in6 *) &address->addr)->sin6_addr,
 				  text, sizeof(text));
-	transfer->refusal = check_peer(transfer, text);
+	transfer->refusal = dp_address_refusal(text, transfer->private_allowed,
+										transfer->loopback_only);
 	if (transfer->refusal != NULL)
 		return CURL_SOCKET_BAD;
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
@@ -193,7 +140,8 @@ on_departure(void *arg, char *peer, char *local, int peer_port, int local_port)
 	}
 	strlcpy(transfer->response.address, peer, sizeof(transfer->response.address));
 	/* the connection may be one that was opened under other options */
-	transfer->refusal = check_peer(transfer, peer);
+	transfer->refusal = dp_address_refusal(peer, transfer->private_allowed,
+										transfer->loopback_only);
 	if (transfer->refusal != NULL || DP_FAULT_IN_CALLBACK(DP_FAULT_IN_PREREQ))
 		return CURL_PREREQFUNC_ABORT;
 	transfer->response.departed = true;
