@@ -551,8 +551,8 @@ dp_backlog_queue_length(void)
  */
 
 /* May one more question leave now? */
-static bool
-question_is_allowed(void)
+bool
+dp_backlog_may_ask(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64		more = (now - burst_at) / QUESTION_EVERY_US;
@@ -568,6 +568,13 @@ question_is_allowed(void)
 		burst_at += more * QUESTION_EVERY_US;
 	}
 	return burst > 0;
+}
+
+/* A question leaves. */
+void
+dp_backlog_asked(void)
+{
+	burst--;
 }
 
 /* May one more payment of this lane's queue leave now? */
@@ -602,13 +609,13 @@ take_from_lane(Lane *lane, DpAsk *ask)
 	{
 		bool		question = lane->queue.asks[lane->queue.next].command == DP_STATUS;
 
-		if (question ? question_has_room(lane) && question_is_allowed() :
+		if (question ? question_has_room(lane) && dp_backlog_may_ask() :
 			payment_is_allowed(lane))
 		{
 			*ask = lane->queue.asks[lane->queue.next++];
 			if (question)
 			{
-				burst--;
+				dp_backlog_asked();
 				lane->questions_out++;
 			}
 			else
@@ -619,9 +626,9 @@ take_from_lane(Lane *lane, DpAsk *ask)
 			return true;
 		}
 	}
-	if (!is_dry(&lane->questions) && question_has_room(lane) && question_is_allowed())
+	if (!is_dry(&lane->questions) && question_has_room(lane) && dp_backlog_may_ask())
 	{
-		burst--;
+		dp_backlog_asked();
 		lane->questions_out++;
 		*ask = lane->questions.asks[lane->questions.next++];
 		return true;

@@ -30,6 +30,10 @@ extern long dp_backlog_timeout(void);
 extern bool dp_backlog_is_empty(void);
 extern int	dp_backlog_queue_length(void);
 
+/* questions that sessions ask are under the same pace */
+extern bool dp_backlog_may_ask(void);
+extern void dp_backlog_asked(void);
+
 /* what became of what was taken on */
 extern void dp_backlog_done(const DpAsk *ask);
 extern void dp_backlog_left(Oid server);

@@ -473,6 +473,12 @@ dp_mailbox_publish(void)
 		entry->handle = dsm_segment_handle(segment);
 		entry->generation = mailbox->generation;
 	}
+	/* it is not on its way any more; should it end, another may be asked for */
+	for (int i = 0; i < (int) lengthof(directory->launches); i++)
+	{
+		if (directory->launches[i].database == MyDatabaseId)
+			directory->launches[i].at = 0;
+	}
 	LWLockRelease(&directory->lock);
 	return entry != NULL;
 }

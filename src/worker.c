@@ -53,6 +53,9 @@
 /* How often an idle worker looks whether it should go. */
 #define IDLE_LOOK_MS	1000
 
+/* How soon a question that had to wait is looked at again. */
+#define QUESTION_TURN_MS	20
+
 /* How long the last commit of a stop may wait for a synchronous standby. */
 #define STOP_COMMIT_MS	1000
 
@@ -307,8 +310,9 @@ serve(int slot)
 	if (!dp_mailbox_peek(slot, &ask, &waiter))
 		return true;
 	refuse = backoff_until != 0 || dp_turn_is_stuck();
-	if (!refuse && ask.command != DP_WAIT && dp_payment_needs_place(&ask) &&
-		!dp_place_is_free(ask.server) && !dp_payment_is_known(&ask))
+	if (!refuse && ask.command != DP_WAIT && !dp_payment_is_known(&ask) &&
+		((dp_payment_needs_place(&ask) && !dp_place_is_free(ask.server)) ||
+		 (ask.command == DP_STATUS && !dp_backlog_may_ask())))
 		return false;
 	if (!dp_mailbox_take(&waiter))
 		return true;
@@ -322,7 +326,11 @@ serve(int slot)
 	if (refuse)
 		refuse_for_now(&waiter);
 	else
+	{
+		if (ask.command == DP_STATUS)
+			dp_backlog_asked();
 		dp_payment_admit(&ask, &waiter);
+	}
 	return true;
 }
 
@@ -544,6 +552,9 @@ sleep_time(void)
 		timeout = earlier(timeout, Max(0, (stop_by - GetCurrentTimestamp()) / 1000 + 1));
 	if (dp_job_count() == 0 && !stopping)
 		timeout = earlier(timeout, IDLE_LOOK_MS);
+	/* a question may be waiting for its turn */
+	if (queue_length > 0 && !dp_backlog_may_ask())
+		timeout = earlier(timeout, QUESTION_TURN_MS);
 	return timeout;
 }
 
