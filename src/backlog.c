@@ -531,10 +531,12 @@ dp_backlog_told(void)
 	MemoryContextReset(news_context);
 }
 
-/* Is nothing open: nothing queued, pending or unknown? */
+/* Is there nothing for us to do: nothing queued, pending or unknown? */
 bool
 dp_backlog_is_empty(void)
 {
+	if (dp_fence()->state != DP_FENCE_OPEN)
+		return true;
 	return empty && looked_epoch == epoch;
 }
 
