@@ -149,7 +149,36 @@ CREATE SERVER tls FOREIGN DATA WRAPPER digipay OPTIONS (
 CREATE USER MAPPING FOR PUBLIC SERVER tls OPTIONS (username 'demo', api_key 'demo-key');
 SELECT ref_id, state, name, price FROM digipay_pay('internet', '6391601001', 'demo-tls', server => 'tls');
 
-\echo :bold'12. Who paid what, and what we earn':plain
+\echo :bold'12. After COMMIT, and not before':plain
+\echo digipay_submit queues a payment in our own transaction.  After a ROLLBACK there was nothing; after
+\echo COMMIT the worker pays, many at the same time.  digipay_wait_all waits for them.
+\echo
+BEGIN;
+SELECT ref_id, state FROM digipay_submit('tv', '127246500101', 'demo-queue-0');
+ROLLBACK;
+BEGIN;
+SELECT ref_id, state FROM digipay_submit('tv', '127246500101', 'demo-queue-1');
+SELECT ref_id, state FROM digipay_submit('pdam', '1013226', 'demo-queue-2');
+COMMIT;
+SELECT ref_id, state, price, requested_at, sent_at
+FROM digipay_wait_all(ARRAY['demo-queue-1', 'demo-queue-2']);
+
+\echo :bold'13. An answer that takes its time':plain
+\echo The provider says Pending.  It is not paid again, but asked about: after a minute, then less and
+\echo less often.  (Here it is asked after 0.3 seconds.)  digipay_unsettled has what is not over yet.
+\echo
+ALTER SERVER digipay OPTIONS (ADD status_interval '300');
+SELECT ref_id, state, rc, message FROM digipay_pay('pln', '630000000001', 'demo-slow');
+SELECT ref_id, state, next, status_checks, why FROM digipay_unsettled;
+SELECT ref_id, state, rc, message, price, status_checks FROM digipay_wait('demo-slow', '30 s');
+SELECT count(*) AS unsettled FROM digipay_unsettled;
+
+\echo :bold'14. What the worker has done':plain
+\echo
+SELECT sent, succeeded, pending, rejected, not_sent, status_questions, reply_ms_avg, reply_ms_max
+FROM digipay_stats() \gx
+
+\echo :bold'15. Who paid what, and what we earn':plain
 \echo Payments are rows, so the rest is SQL: our customers, the periods they paid and our margin.
 \echo
 SELECT b.customer, count(DISTINCT p.ref_id) AS bills, string_agg(DISTINCT p.code, ', ') AS products,

@@ -241,7 +241,7 @@ copy_tree()
 {
 	mkdir -p "$2"
 	tar -C "$1" -cf - --exclude=./.git --exclude='*.o' --exclude='*.bc' \
-		--exclude='*.so' --exclude=./test/provider/provider \
+		--exclude='*.so' --exclude=./test/provider/provider --exclude=./test/sim/sim \
 		--exclude='tmp_check*' --exclude=results . | tar -C "$2" -xf - --no-same-owner
 }
 
@@ -359,4 +359,51 @@ stop_provider()
 	kill "$provider_pid" 2>/dev/null || :
 	wait "$provider_pid" 2>/dev/null || :
 	providers=${providers#"$provider_pid "}
+}
+
+# ------------------------------------------------------------ the simulator
+
+# Build the simulator in tree $1.
+build_simulator()
+{
+	simulator_program=$1/test/sim/sim
+	run_limited 300 make -s -C "$1/test/sim" PG_CONFIG="$PG_CONFIG"
+}
+
+# Run the simulator in directory $1 with the extension installed under $2; the
+# rest are its arguments.  Its words are in $1/out as well.
+simulate()
+{
+	scene=$1
+	destdir=$2
+	shift 2
+	make_private_directory "$scene"
+	as_server_user "$bindir/initdb" -D "$scene/data" -U postgres -A trust -N \
+		--locale=C.UTF-8 -E UTF8 >"$scene.initdb" 2>&1 ||
+		{ cat "$scene.initdb" >&2; return 1; }
+	{
+		echo "listen_addresses = ''"
+		extension_settings "$destdir"
+		# what is not flushed by somebody is lost in a crash
+		cat <<-'CONF'
+			fsync = off
+			wal_writer_delay = 10s
+			wal_writer_flush_after = 1GB
+			shared_preload_libraries = 'digipay'
+			digipay.databases = 'postgres'
+			restart_after_crash = on
+			max_prepared_transactions = 64
+			shared_buffers = 16MB
+			log_min_messages = debug1
+		CONF
+	} | as_server_user tee -a "$scene/data/postgresql.conf" >/dev/null
+	servers="$scene/data $servers"
+	[ ! -e "$here/src/fault.h" ] || set -- --fault-points "$@"
+	run_limited 600 $(server_user_words) env -C "$scene" "$simulator_program" \
+		--seed "${DIGIPAY_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}" \
+		--bindir "$bindir" --data "$scene/data" --socket-dir "$scene" --log "$scene/log" \
+		--provider "$provider_program" "$@" >"$scene/out" 2>&1
+	status=$?
+	cat "$scene/out" >&2
+	return $status
 }

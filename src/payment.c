@@ -584,9 +584,9 @@ dp_payment_finish(DpJob *job)
 		count(&stats->outcomes[job->outcome.state], 1);
 	tell(job);
 	dp_job_answer(job, &job->answer);
-	/* what is open, or may leave now that it was asked about, is due at some time */
-	if ((job->ask.command == DP_PAY && !dp_state_is_final(job->outcome.state)) ||
-		(job->from_backlog && job->ask.refresh))
+	/* what is still open is due at some time */
+	if (job->ask.command == DP_STATUS ||
+		(job->ask.command == DP_PAY && !dp_state_is_final(job->outcome.state)))
 		dp_backlog_changed();
 	end(job);
 }
