@@ -218,6 +218,9 @@ start(Datum arg)
 	Oid			database = (Oid) (DatumGetUInt64(arg) & PG_UINT32_MAX);
 	const char *trouble;
 
+	/* what pg_upgrade copies is paid by the new cluster, if at all */
+	if (IsBinaryUpgrade)
+		proc_exit(0);
 	preloaded = (DatumGetUInt64(arg) >> 32) != 0;
 	pqsignal(SIGTERM, die);		/* until there is something to end orderly */
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
