@@ -31,6 +31,7 @@ OBJS        = \
 	src/reply.o \
 	src/request.o \
 	src/situation.o \
+	src/sql.o \
 	src/srf.o \
 	src/state.o \
 	src/statement.o \

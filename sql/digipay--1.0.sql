@@ -227,6 +227,8 @@ CREATE TABLE digipay_event (
 COMMENT ON SEQUENCE digipay_event_id_seq IS 'numbers the events in the order of writing';
 CREATE INDEX digipay_event_ref_id_idx ON digipay_event (ref_id, server);
 COMMENT ON INDEX digipay_event_ref_id_idx IS 'the events of one payment or inquiry';
+CREATE INDEX digipay_event_verdict_idx ON digipay_event (id) WHERE kind IN ('cancelled', 'settled');
+COMMENT ON INDEX digipay_event_verdict_idx IS 'what sessions have decided, for the worker to tell of';
 COMMENT ON TABLE digipay_event IS
 'what went wrong or out of the ordinary, with the bytes of every reply that was not trusted or could not be stored';
 COMMENT ON COLUMN digipay_event.id IS 'order of writing';

@@ -215,7 +215,7 @@ digipay_settle(PG_FUNCTION_ARGS)
  * ----------
  */
 
-/* Where nobody waits: a standby has no worker, and a parallel process no slot. */
+/* Where nobody waits: a standby has no worker. */
 static void
 refuse_to_wait(const char *function)
 {

@@ -34,6 +34,9 @@
 /* Rows read ahead for each server. */
 #define READ_AHEAD			256
 
+/* So many servers take turns. */
+#define MAX_LANES			256
+
 /* How often the journal is looked at in any case, in milliseconds. */
 #define IDLE_POLL_MS		1000
 #define BUSY_POLL_MS		5000
@@ -72,6 +75,7 @@ typedef struct Lane
 	bool		seen;			/* by the last look */
 	ReadAhead	queue;
 	ReadAhead	questions;
+	uint64		served;			/* when it was its turn last, as a number */
 	int			payments_out;	/* of the queue */
 	int			questions_out;
 	int			max_in_flight;
@@ -211,11 +215,13 @@ dp_backlog_is_due(void)
 static void
 take_rows(ReadAhead *list, Lane *lane, DpCommand command, uint64 found)
 {
+	TimestampTz from = list->from;
+
 	if (list->asks == NULL)
 		list->asks = MemoryContextAllocZero(backlog_context, READ_AHEAD * sizeof(DpAsk));
 	list->next = 0;
 	list->count = 0;
-	list->from = 0;
+	list->from = 0;				/* the end is reached, unless there is more */
 	for (uint64 i = 0; i < Min(found, READ_AHEAD); i++)
 	{
 		DpAsk	   *ask = &list->asks[list->count];
@@ -247,6 +253,9 @@ take_rows(ReadAhead *list, Lane *lane, DpCommand command, uint64 found)
 		if (found >= READ_AHEAD)
 			list->from = dp_result_time(8);
 	}
+	/* so many of the same time that none of them can be helped: pass them over */
+	if (list->from != 0 && list->from == from)
+		list->from++;
 }
 
 /* Where a list is to be read on. */
@@ -426,8 +435,11 @@ look_at_servers(bool expiring)
 	hash_seq_init(&scan, lanes);
 	while ((lane = hash_seq_search(&scan)) != NULL)
 	{
-		if (!lane->seen)
-			lane->queue.count = lane->questions.count = 0;
+		if (lane->seen)
+			continue;
+		lane->queue.count = lane->questions.count = 0;
+		lane->queue.from = lane->questions.from = 0;
+		lane->queue.epoch = lane->questions.epoch = epoch;
 	}
 }
 
@@ -502,7 +514,12 @@ dp_backlog_look(void)
 	if (empty)
 		queue_length = 0;
 	if (in_time)
-		expire_at = TimestampTzPlusMilliseconds(begun, BUSY_POLL_MS);
+	{
+		TimestampTz ended = GetCurrentTimestamp();
+
+		expire_at = Max(TimestampTzPlusMilliseconds(begun, BUSY_POLL_MS),
+						ended + (ended - begun) * LOOK_SHARE);
+	}
 	if (begun >= look_at || empty)
 		look_at = TimestampTzPlusMilliseconds(begun, empty ? IDLE_POLL_MS : BUSY_POLL_MS);
 	if (next != 0 && next < look_at)
@@ -529,6 +546,13 @@ dp_backlog_told(void)
 {
 	news = NIL;
 	MemoryContextReset(news_context);
+}
+
+/* Is there a prepared transaction, which may have queued something? */
+bool
+dp_backlog_is_prepared(void)
+{
+	return dp_run(DP_SQL_PREPARED, NULL) > 0;
 }
 
 /* Is there nothing for us to do: nothing queued, pending or unknown? */
@@ -577,6 +601,13 @@ void
 dp_backlog_asked(void)
 {
 	burst--;
+}
+
+/* It did not leave after all. */
+void
+dp_backlog_not_asked(void)
+{
+	burst = Min(burst + 1, QUESTION_BURST);
 }
 
 /* May one more payment of this lane's queue leave now? */
@@ -638,6 +669,16 @@ take_from_lane(Lane *lane, DpAsk *ask)
 	return false;
 }
 
+/* The lane that was served longest ago comes first. */
+static int
+compare_turns(const void *a, const void *b)
+{
+	uint64		left = (*(Lane *const *) a)->served;
+	uint64		right = (*(Lane *const *) b)->served;
+
+	return left < right ? -1 : left > right;
+}
+
 /*
  * The next payment or question that may be taken on; there is a place for it.
  * False if there is none at present.  Tell dp_backlog_done when it is over.
@@ -645,6 +686,9 @@ take_from_lane(Lane *lane, DpAsk *ask)
 bool
 dp_backlog_next(DpAsk *ask)
 {
+	static uint64 turns = 0;
+	Lane	   *waiting[MAX_LANES];
+	int			count = 0;
 	HASH_SEQ_STATUS scan;
 	Lane	   *lane;
 
@@ -653,9 +697,16 @@ dp_backlog_next(DpAsk *ask)
 	hash_seq_init(&scan, lanes);
 	while ((lane = hash_seq_search(&scan)) != NULL)
 	{
-		if (take_from_lane(lane, ask))
+		if (count < MAX_LANES && (!is_dry(&lane->queue) || !is_dry(&lane->questions)))
+			waiting[count++] = lane;
+	}
+	if (count > 1)
+		qsort(waiting, count, sizeof(Lane *), compare_turns);
+	for (int i = 0; i < count; i++)
+	{
+		if (take_from_lane(waiting[i], ask))
 		{
-			hash_seq_term(&scan);
+			waiting[i]->served = ++turns;
 			return true;
 		}
 	}
@@ -703,7 +754,8 @@ dp_backlog_timeout(void)
 
 		if (!is_dry(&lane->queue) && wake > now)
 			due = Min(due, wake);
-		if ((!is_dry(&lane->questions) || !is_dry(&lane->queue)) && burst <= 0)
+		if ((!is_dry(&lane->questions) || !is_dry(&lane->queue)) && burst <= 0 &&
+			question_has_room(lane) && dp_place_is_free(lane->server))
 			due = Min(due, burst_at + QUESTION_EVERY_US);
 	}
 	return due <= now ? 0 : (long) ((due - now + 999) / 1000);

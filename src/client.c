@@ -3,7 +3,7 @@
  * client.c
  *	  A session's side of a request: hand it over, wait, and take the answer.
  *
- * Whatever ends the wait (a cancel, a time-out, the end of the session) takes
+ * Where something is asked for, whatever ends the wait (a cancel, a time-out, the end of the session) takes
  * the request back if the worker has not taken it; else it goes on without us.
  * Which of the two it was is in the error's context, and decided in the same
  * moment as it is told.

@@ -237,7 +237,8 @@ dp_fence_take_over(const char *role, bool lost_nothing)
 {
 	DpParams	params = {0};
 
-	before = known;
+	if (!taking_over)
+		before = known;
 	taking_over = true;
 	set_mark(!lost_nothing);
 	dp_param(&params, UUIDPGetDatum(&known.origin));

@@ -26,13 +26,12 @@
  */
 
 /*
- * Whatever was in flight before we became the only worker belongs to one that is
- * gone: it may have been sent.  Returns how many there were.  Rows that somebody
+ * Whatever left before we became the only worker belongs to one that is gone: it may have been sent.  Returns how many there were.  Rows that somebody
  * has locked are left for another time, since all others shall not wait for
  * them; *leftover says whether there are any.
  */
 int
-dp_journal_recover(bool *leftover)
+dp_journal_recover(TimestampTz before, bool *leftover)
 {
 	DpParams	params = {0};
 	DpParams	own = {0};
@@ -40,8 +39,10 @@ dp_journal_recover(bool *leftover)
 
 	dp_param_text(&params, "the worker ended while the payment was on its way; it may have been made");
 	dp_param(&params, UUIDPGetDatum(dp_fence_origin()));
+	dp_param(&params, TimestampTzGetDatum(before));
 	found = (int) dp_run(DP_SQL_RECOVER, &params);
 	dp_param(&own, UUIDPGetDatum(dp_fence_origin()));
+	dp_param(&own, TimestampTzGetDatum(before));
 	*leftover = dp_run(DP_SQL_FIND_LEFTOVER, &own) > 0;
 	return found;
 }
@@ -486,6 +487,17 @@ check_row_has_gone(const DpAsk *ask, const DpAccount *account)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the outcome of payment \"%s\" was not taken by its row", ask->ref_id)));
+}
+
+/* Has somebody else's transaction locked the payment's row? */
+bool
+dp_journal_is_locked(const DpAsk *ask, const DpAccount *account)
+{
+	DpParams	params = {0};
+
+	dp_param_text(&params, account->account);
+	dp_param_text(&params, ask->ref_id);
+	return dp_run(DP_SQL_LOCK_PAYMENT, &params) == 0 && find_payment(ask, account) > 0;
 }
 
 /* Put a payment that could not leave back into the queue. */

@@ -33,7 +33,8 @@ typedef enum DpQuestion
 	DP_QUESTION_OVER			/* it is too late to ask: for a person now */
 } DpQuestion;
 
-extern int	dp_journal_recover(bool *leftover);
+extern int	dp_journal_recover(TimestampTz before, bool *leftover);
+extern bool dp_journal_is_locked(const DpAsk *ask, const DpAccount *account);
 extern DpIntent dp_journal_intend(const DpAsk *ask, const DpAccount *account,
 								  const DpProblem *veto, DpProblem *problem);
 extern DpIntent dp_journal_claim(const DpAsk *ask, const DpAccount *account,

@@ -180,8 +180,8 @@ dp_launch_soon(void)
 {
 	BackgroundWorkerHandle *handle;
 
-	if (dp_mailbox_attach() || dp_mailbox_worker_pid() != 0 ||
-		!dp_mailbox_may_launch(COMING_UP_MS))
+	/* (one that is about to end cannot be attached to; its successor waits for it) */
+	if (dp_mailbox_attach() || !dp_mailbox_may_launch(COMING_UP_MS))
 		return;
 	if (!register_worker(MyDatabaseId, get_database_name(MyDatabaseId), false, &handle))
 		ereport(WARNING,

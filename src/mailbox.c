@@ -427,6 +427,27 @@ on_worker_end(dsm_segment *seg, Datum arg)
 	LWLockRelease(&directory->lock);
 }
 
+/* All counters at zero. */
+static void
+init_stats(DpStats *stats)
+{
+	stats->started_at = GetCurrentTimestamp();
+	pg_atomic_init_u64(&stats->sent, 0);
+	for (int i = 0; i <= DP_REVIEW; i++)
+		pg_atomic_init_u64(&stats->outcomes[i], 0);
+	pg_atomic_init_u64(&stats->questions, 0);
+	pg_atomic_init_u64(&stats->retries, 0);
+	pg_atomic_init_u64(&stats->bytes_sent, 0);
+	pg_atomic_init_u64(&stats->bytes_received, 0);
+	pg_atomic_init_u64(&stats->replies, 0);
+	pg_atomic_init_u64(&stats->reply_us, 0);
+	pg_atomic_init_u64(&stats->reply_us_max, 0);
+	pg_atomic_init_u64(&stats->in_flight, 0);
+	pg_atomic_init_u64(&stats->queue_length, 0);
+	pg_atomic_init_u64(&stats->webhooks, 0);
+	pg_atomic_init_u64(&stats->webhooks_refused, 0);
+}
+
 /*
  * Make the mailbox.  It is not pinned: it lives as long as the worker or a
  * session that is attached to it.
@@ -442,14 +463,14 @@ dp_mailbox_create(void)
 						 nwords * sizeof(pg_atomic_uint64), 0);
 	dsm_pin_mapping(segment);
 	mailbox = dsm_segment_address(segment);
-	memset(mailbox, 0, offsetof(Mailbox, slots));	/* counters are zero then */
+	memset(mailbox, 0, offsetof(Mailbox, slots));
 	mailbox->magic = MAILBOX_MAGIC;
 	mailbox->worker = DP_MY_PROC_NUMBER;
 	mailbox->nslots = nslots;
 	mailbox->nwords = nwords;
 	pg_atomic_init_u32(&mailbox->alive, 1);
 	pg_atomic_init_u32(&mailbox->poked, 1);
-	mailbox->stats.started_at = GetCurrentTimestamp();
+	init_stats(&mailbox->stats);
 	for (int i = 0; i < nslots; i++)
 		pg_atomic_init_u64(&mailbox->slots[i].word, WORD(0, SLOT_FREE));
 	for (int i = 0; i < nwords; i++)

@@ -155,8 +155,6 @@ dp_payment_admit(const DpAsk *ask, const DpWaiter *waiter)
 {
 	DpJob	   *job = admit(ask);
 
-	if (ask->command == DP_WEBHOOK)
-		fetch_body(job);
 	dp_job_add_waiter(job, waiter);
 }
 
@@ -227,9 +225,15 @@ prepare_payment(DpJob *job)
 	Datum		row;
 
 	find_veto(job, &veto);
-	if (job->from_backlog)
-		job->intent = veto.sqlerrcode != 0 ? DP_INTENT_REFUSED :
-			dp_journal_claim(&job->ask, &job->account, &job->outcome);
+	if (job->from_backlog && veto.sqlerrcode != 0)
+	{
+		if (veto.sqlerrcode == DP_ERRCODE_NO_WORKER)
+			*problem = veto;	/* worth a line in the log */
+	}
+	else if (job->from_backlog && dp_journal_must_ask(&job->ask, &job->account))
+		dp_backlog_changed();	/* taken over since it was read */
+	else if (job->from_backlog)
+		job->intent = dp_journal_claim(&job->ask, &job->account, &job->outcome);
 	else if (veto.sqlerrcode == 0 && dp_journal_must_ask(&job->ask, &job->account))
 	{
 		/* after a take-over: the queue asks about it first, and then pays */
@@ -265,6 +269,7 @@ prepare_webhook(DpJob *job)
 
 	job->intent = DP_INTENT_KNOWN;
 	job->answer.kind = DP_ANSWER_NOTHING;
+	fetch_body(job);
 	if (job->response.complete &&
 		dp_verdict_webhook(&job->ask, &job->account, &job->response, &job->reply,
 						   &job->outcome))
@@ -449,6 +454,8 @@ dp_payment_go_on(DpJob *job)
 				count(&dp_mailbox_stats_of_mine()->webhooks, 1);
 			if (job->from_backlog)
 				log_hindrance(job);
+			if (job->ask.command == DP_STATUS)
+				dp_backlog_not_asked();
 			tell(job);
 			dp_job_answer(job, &job->answer);
 			break;
@@ -608,6 +615,9 @@ dp_payment_put_aside(DpJob *job, int pause_ms)
 	if (job->ask.command == DP_PAY)
 	{
 		dp_job_give_back_place(job);
+		if (job->from_backlog)
+			dp_backlog_done(&job->ask);
+		job->from_backlog = false;
 		dp_job_set_step(job, DP_STEP_ASIDE);
 		job->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 		dp_job_answer(job, &row);

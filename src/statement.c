@@ -4,11 +4,11 @@
  *	  The SQL on our tables, and the transactions around it: the worker's own,
  *	  and the caller's where a session queues a payment or takes it back.
  *
- * The only user of SPI.  Everything runs as the journal's owner, in a
- * security-restricted operation with a fixed search_path, so that a trigger or
- * function that somebody manages to put in the way runs with nobody's rights
- * but the owner's own.  Values go in as parameters: a statement's text, which
- * error messages and logs may show, holds no data.
+ * The only user of SPI.  Everything runs as the journal's owner with a fixed
+ * search_path, in the worker also in a security-restricted operation, so that a
+ * trigger or function that somebody manages to put in the way runs with nobody's
+ * rights but the owner's own.  Values go in as parameters: a statement's text
+ * (sql.c), which error messages and logs may show, holds no data.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,7 +20,6 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "storage/ipc.h"
@@ -33,345 +32,10 @@
 #include "utils/syscache.h"
 
 #include "objects.h"
+#include "sql.h"
 #include "statement.h"
 
-typedef struct Statement
-{
-	const char *sql;			/* $S stands for the schema */
-	int			nparams;
-	Oid			types[DP_MAX_PARAMS];
-	SPIPlanPtr	plan;
-} Statement;
-
-/*
- * DP_SQL_INTEND and DP_SQL_CLAIM hold the payment against the ref_id's inquiry
- * in the same statement: it must have been for the same bill, and where there
- * is a highest price, it must have said no more than that.
- */
-#define INQUIRY_AGREES \
-	"NOT EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5 AND q.ref_id = $1" \
-	" AND (q.code <> $2 OR q.customer_no <> $3 OR q.testing <> $4))" \
-	" AND ($8 IS NULL OR EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5" \
-	" AND q.ref_id = $1 AND q.rc = '00' AND q.price <= $8::numeric))"
-
-/* Parameters of the statements by which a payment is queued or leaves. */
-#define INTENT_TYPES \
-	TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID, \
-	BOOLOID, TIMESTAMPTZOID, TEXTOID
-
-/* The row is this bill's, of our own queue, and in a state that lets it leave. */
-#define MAY_LEAVE \
-	"p.code = $2 AND p.customer_no = $3 AND p.testing = $4 AND p.origin = $9" \
-	" AND (p.state IN ('not_sent', 'queued')" \
-	" OR $11 AND p.state IN ('rejected', 'cancelled'))"
-
-/*
- * After a take-over: has the provider not said twice yet that it does not know
- * the payment?  Asked about its row p; ASKED_SINCE is the parameter with the
- * time of the take-over.
- */
-#define NOT_ASKED_ENOUGH(asked_since) \
-	"(SELECT count(*) FROM $S.digipay_event e WHERE e.server = p.server" \
-	" AND e.ref_id = p.ref_id AND e.kind = 'not_found' AND e.at > " asked_since ") < 2"
-
-#define REPLY_COLUMNS \
-	"name, price, selling_price, admin, base_commission, balance," \
-	" status, rc, message, sn, periode, \"desc\", reply, http_status, error"
-
-static Statement statements[DP_SQL_COUNT] = {
-	[DP_SQL_INTEND] = {
-		"INSERT INTO $S.digipay_payment (ref_id, state, code, customer_no, testing,"
-		" server, account, requested_by, max_price, origin, requested_at, sent_at, next_check_at)"
-		" SELECT $1, 'sending'::$S.digipay_state, $2, $3, $4, $5, $6, $7, $8::numeric, $9,"
-		" clock_timestamp(), clock_timestamp(), clock_timestamp() + $10 * interval '1 ms'"
-		" WHERE " INQUIRY_AGREES
-		" ON CONFLICT DO NOTHING",
-		10, {INTENT_TYPES}
-	},
-	[DP_SQL_ENQUEUE] = {
-		"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing,"
-		" server, account, requested_by, max_price, origin, requested_at, next_check_at,"
-		" not_after, error)"
-		" SELECT $1, 'queued'::$S.digipay_state, $2, $3, $4, $5, $6, $7, $8::numeric, $9,"
-		" clock_timestamp(), clock_timestamp(), $12, $13"
-		" WHERE " INQUIRY_AGREES
-		" ON CONFLICT DO NOTHING RETURNING p",
-		13, {INTENT_TYPES}
-	},
-	[DP_SQL_CLAIM] = {
-		"UPDATE $S.digipay_payment p SET state = 'sending', server = $5,"
-		" max_price = $8::numeric, error = NULL, final_at = NULL, replied_at = NULL,"
-		" status_checks = 0, sent_at = clock_timestamp(),"
-		" next_check_at = coalesce(p.next_check_at, clock_timestamp() + $10 * interval '1 ms')"
-		" WHERE p.account = $6 AND p.ref_id = $1 AND " MAY_LEAVE
-		" AND " INQUIRY_AGREES,
-		11, {INTENT_TYPES}
-	},
-	[DP_SQL_CLAIM_QUEUED] = {
-		"WITH found AS MATERIALIZED (SELECT server, ref_id FROM $S.digipay_payment"
-		" WHERE account = $6 AND ref_id = $1 AND state = 'queued' AND origin = $9"
-		" AND coalesce(not_after, requested_at + $11 * interval '1 ms') > clock_timestamp()"
-		" FOR UPDATE SKIP LOCKED)"
-		" UPDATE $S.digipay_payment p SET state = 'sending', error = NULL, status_checks = 0,"
-		" sent_at = clock_timestamp() FROM found f"
-		" WHERE p.server = f.server AND p.ref_id = f.ref_id AND " INQUIRY_AGREES,
-		11,
-		{TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID,
-		INT4OID}
-	},
-	[DP_SQL_REQUEUE] = {
-		"UPDATE $S.digipay_payment p SET state = 'queued', server = $5,"
-		" max_price = $8::numeric, error = $13, final_at = NULL, replied_at = NULL,"
-		" status_checks = 0, not_after = $12, next_check_at = clock_timestamp()"
-		" WHERE p.account = $6 AND p.ref_id = $1 AND " MAY_LEAVE
-		" AND " INQUIRY_AGREES " RETURNING p",
-		13, {INTENT_TYPES}
-	},
-	[DP_SQL_PUT_BACK] = {
-		"UPDATE $S.digipay_payment SET state = 'queued', error = $3, sent_at = NULL,"
-		" next_check_at = least(clock_timestamp() + greatest(interval '1 s',"
-		" least(interval '1 min', clock_timestamp() - requested_at)) * (1 + random() / 4),"
-		" coalesce(not_after, requested_at + $4 * interval '1 ms'))"
-		" WHERE account = $1 AND ref_id = $2 AND state = 'sending'",
-		4, {TEXTOID, TEXTOID, TEXTOID, INT4OID}
-	},
-	[DP_SQL_CANCEL] = {
-		"UPDATE $S.digipay_payment p SET state = 'cancelled', error = $3,"
-		" final_at = clock_timestamp(), next_check_at = NULL"
-		" WHERE p.account = $1 AND p.ref_id = $2 AND p.state = 'queued' AND p.origin = $4"
-		" RETURNING p",
-		4, {TEXTOID, TEXTOID, TEXTOID, UUIDOID}
-	},
-	[DP_SQL_EXPIRE] = {
-		"WITH found AS MATERIALIZED (SELECT server, ref_id FROM $S.digipay_payment p"
-		" WHERE next_check_at <= now() AND state = 'queued' AND server = $1 AND origin = $2"
-		" AND coalesce(not_after, requested_at + $3 * interval '1 ms') <= clock_timestamp()"
-		" AND NOT ($5 AND requested_at < $6 AND " NOT_ASKED_ENOUGH("$6") ")"
-		" ORDER BY next_check_at LIMIT 1000 FOR UPDATE OF p SKIP LOCKED)"
-		" UPDATE $S.digipay_payment p SET state = 'cancelled', error = $4,"
-		" final_at = clock_timestamp(), next_check_at = NULL FROM found f"
-		" WHERE p.server = f.server AND p.ref_id = f.ref_id RETURNING p.ref_id",
-		6, {NAMEOID, UUIDOID, INT4OID, TEXTOID, BOOLOID, TIMESTAMPTZOID}
-	},
-	[DP_SQL_SETTLE] = {
-		"UPDATE $S.digipay_payment p SET state = $3::$S.digipay_state, error = NULL,"
-		" final_at = clock_timestamp(), next_check_at = NULL"
-		" WHERE p.account = $1 AND p.ref_id = $2 AND p.state = 'review' RETURNING p",
-		3, {TEXTOID, TEXTOID, TEXTOID}
-	},
-	[DP_SQL_FIND_PAYMENT] = {
-		"SELECT state::text, code = $3 AND customer_no = $4 AND testing = $5, origin = $6"
-		" FROM $S.digipay_payment WHERE account = $1 AND ref_id = $2",
-		6, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, UUIDOID}
-	},
-	[DP_SQL_FIND_FOREIGN_PAYMENT] = {
-		"SELECT account FROM $S.digipay_payment WHERE server = $1 AND ref_id = $2",
-		2, {NAMEOID, TEXTOID}
-	},
-	[DP_SQL_FIND_INQUIRY] = {
-		"SELECT code = $3 AND customer_no = $4 AND testing = $5,"
-		" CASE WHEN rc = '00' THEN price::text END, rc = '00' AND price <= $6::numeric"
-		" FROM $S.digipay_inquiry WHERE server = $1 AND ref_id = $2",
-		6, {NAMEOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID}
-	},
-	[DP_SQL_RECORD_OUTCOME] = {
-		"UPDATE $S.digipay_payment SET (" REPLY_COLUMNS ", state, sent_at, replied_at, final_at, next_check_at)"
-		" = ROW ($3, $4::numeric, $5::numeric, $6::numeric, $7::numeric, $8::numeric,"
-		" $9, $10, $11, $12, $13, $14, $15, $16, $17, $18::$S.digipay_state, $19,"
-		" CASE WHEN $20 THEN clock_timestamp() END,"
-		" CASE WHEN $21 THEN clock_timestamp() END,"
-		" CASE WHEN $18 = 'review' THEN 'infinity'"
-		" ELSE clock_timestamp() + $22 * interval '1 ms' END)"
-		" WHERE account = $1 AND ref_id = $2 AND state = 'sending'",
-		22,
-		{TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-			TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, INT4OID, TEXTOID,
-		TEXTOID, TIMESTAMPTZOID, BOOLOID, BOOLOID, INT4OID}
-	},
-	[DP_SQL_RECORD_INQUIRY] = {
-		"INSERT INTO $S.digipay_inquiry (server, ref_id, " REPLY_COLUMNS
-		", code, customer_no, testing, account, requested_by, inquired_at)"
-		" VALUES ($1, $2, $3, $4::numeric, $5::numeric, $6::numeric, $7::numeric, $8::numeric,"
-		" $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, clock_timestamp())"
-		" ON CONFLICT (server, ref_id) DO UPDATE SET (" REPLY_COLUMNS
-		", code, customer_no, testing, account, requested_by, inquired_at)"
-		" = ROW (excluded.name, excluded.price, excluded.selling_price, excluded.admin,"
-		" excluded.base_commission, excluded.balance, excluded.status, excluded.rc, excluded.message,"
-		" excluded.sn, excluded.periode, excluded.\"desc\", excluded.reply, excluded.http_status,"
-		" excluded.error, excluded.code, excluded.customer_no, excluded.testing,"
-		" excluded.account, excluded.requested_by, excluded.inquired_at)",
-		22,
-		{NAMEOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-			TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, INT4OID, TEXTOID,
-		TEXTOID, TEXTOID, BOOLOID, TEXTOID, NAMEOID}
-	},
-	[DP_SQL_RECORD_EVENT] = {
-		"INSERT INTO $S.digipay_event (server, ref_id, kind, http_status, curl_code, note, body)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		7, {NAMEOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, BYTEAOID}
-	},
-	[DP_SQL_RECOVER] = {
-		"WITH stale AS (SELECT server, ref_id FROM $S.digipay_payment"
-		" WHERE state = 'sending' AND next_check_at IS NOT NULL AND origin = $2"
-		" FOR UPDATE SKIP LOCKED),"
-		" lost AS (UPDATE $S.digipay_payment p SET state = 'unknown', error = $1,"
-		" next_check_at = clock_timestamp() FROM stale s"
-		" WHERE p.server = s.server AND p.ref_id = s.ref_id RETURNING p.server, p.ref_id)"
-		" INSERT INTO $S.digipay_event (server, ref_id, kind, note)"
-		" SELECT server, ref_id, 'recovered', $1 FROM lost",
-		2, {TEXTOID, UUIDOID}
-	},
-	[DP_SQL_FIND_LEFTOVER] = {
-		"SELECT FROM $S.digipay_payment"
-		" WHERE state = 'sending' AND next_check_at IS NOT NULL AND origin = $1 LIMIT 1",
-		1, {UUIDOID}
-	},
-	[DP_SQL_FIND_ANY_PAYMENT] = {"SELECT FROM $S.digipay_payment LIMIT 1", 0, {0}},
-	[DP_SQL_SET_FENCE] = {
-		"INSERT INTO $S.digipay_fence AS f (origin, system_identifier, timeline, database,"
-		" device, inode, ask_first)"
-		" VALUES (coalesce($7, gen_random_uuid()), $1, $2, $3, $4, $5, $6)"
-		" ON CONFLICT (only_row) DO UPDATE SET (origin, system_identifier, timeline, database,"
-		" device, inode, ask_first, since) = ROW (excluded.origin, excluded.system_identifier,"
-		" excluded.timeline, excluded.database, excluded.device, excluded.inode,"
-		" excluded.ask_first, clock_timestamp()) RETURNING f.origin",
-		7, {INT8OID, INT4OID, OIDOID, INT8OID, INT8OID, BOOLOID, UUIDOID}
-	},
-	[DP_SQL_TAKE_OVER] = {
-		"WITH taken AS (UPDATE $S.digipay_payment SET origin = $1,"
-		" state = CASE WHEN state = 'sending' THEN 'unknown'::$S.digipay_state ELSE state END,"
-		" error = CASE WHEN state = 'sending' THEN $2 ELSE error END,"
-		" next_check_at = CASE WHEN next_check_at < 'infinity' THEN clock_timestamp()"
-		" ELSE next_check_at END"
-		" WHERE origin <> $1 AND state IN ('queued', 'sending', 'pending', 'unknown',"
-		" 'not_sent', 'rejected', 'cancelled', 'review') RETURNING ref_id)"
-		" INSERT INTO $S.digipay_event (server, ref_id, kind, note)"
-		" SELECT '', '', 'taken_over', format('%s took over %s payments%s', $3, count(*), $4) FROM taken",
-		4, {UUIDOID, TEXTOID, TEXTOID, TEXTOID}
-	},
-	[DP_SQL_MUST_ASK] = {
-		"SELECT ($3 OR requested_at < $4) AND " NOT_ASKED_ENOUGH("$4")
-		" FROM $S.digipay_payment p WHERE account = $1 AND ref_id = $2",
-		4, {TEXTOID, TEXTOID, BOOLOID, TIMESTAMPTZOID}
-	},
-	[DP_SQL_SERVERS] = {
-		"SELECT s.oid FROM pg_foreign_server s, pg_foreign_data_wrapper w"
-		" WHERE w.oid = s.srvfdw AND w.fdwname = 'digipay' ORDER BY s.oid",
-		0, {0}
-	},
-	[DP_SQL_FIRST_DUE] = {
-		"SELECT next_check_at FROM $S.digipay_payment"
-		" WHERE next_check_at < 'infinity' ORDER BY next_check_at LIMIT 1",
-		0, {0}
-	},
-	[DP_SQL_NEXT_DUE] = {
-		"SELECT next_check_at FROM $S.digipay_payment"
-		" WHERE next_check_at > now() AND next_check_at < 'infinity'"
-		" ORDER BY next_check_at LIMIT 1",
-		0, {0}
-	},
-	[DP_SQL_DUE_IN_QUEUE] = {
-		"SELECT ref_id, code, customer_no, testing, requested_by, max_price::text,"
-		" $5 AND (requested_at < $6 OR now() < $6 + interval '24 hours')"
-		" AND " NOT_ASKED_ENOUGH("$6") ", next_check_at"
-		" FROM $S.digipay_payment p WHERE next_check_at BETWEEN $7 AND now() AND state = 'queued'"
-		" AND server = $1 AND account = $2 AND origin = $3 ORDER BY p.next_check_at LIMIT $4",
-		7, {NAMEOID, TEXTOID, UUIDOID, INT4OID, BOOLOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
-	},
-	[DP_SQL_DUE_QUESTIONS] = {
-		"SELECT ref_id, code, customer_no, testing, requested_by, NULL, NULL, next_check_at"
-		" FROM $S.digipay_payment p WHERE next_check_at BETWEEN $6 AND now()"
-		" AND state IN ('pending', 'unknown') AND account = $1 AND origin = $2"
-		" AND (status_checks > 0 OR sent_at IS NULL OR sent_at <= now() - $3 * interval '1 ms')"
-		" AND (server = $5 OR NOT EXISTS (SELECT FROM pg_foreign_server s"
-		" WHERE s.srvname = p.server))"
-		" ORDER BY p.next_check_at LIMIT $4",
-		6, {TEXTOID, UUIDOID, INT4OID, INT4OID, NAMEOID, TIMESTAMPTZOID}
-	},
-	[DP_SQL_QUEUE_LENGTH] = {
-		"SELECT count(*)::integer FROM $S.digipay_payment"
-		" WHERE next_check_at IS NOT NULL AND state = 'queued'",
-		0, {0}
-	},
-	[DP_SQL_LAST_EVENT] = {"SELECT coalesce(max(id), 0) FROM $S.digipay_event", 0, {0}},
-	[DP_SQL_NEW_VERDICTS] = {
-		"SELECT e.id, e.server, e.ref_id, (SELECT p.state::text FROM $S.digipay_payment p"
-		" WHERE p.server = e.server AND p.ref_id = e.ref_id)"
-		" FROM $S.digipay_event e WHERE e.id > $1 AND e.kind IN ('cancelled', 'settled')"
-		" ORDER BY e.id",
-		1, {INT8OID}
-	},
-	[DP_SQL_HURRY] = {
-		"UPDATE $S.digipay_payment SET next_check_at = clock_timestamp()"
-		" WHERE account = $1 AND ref_id = $2 AND state = 'queued'",
-		2, {TEXTOID, TEXTOID}
-	},
-	[DP_SQL_FIND_TO_ASK] = {
-		"SELECT state::text, status_checks, next_check_at, greatest(sent_at, replied_at),"
-		" coalesce(sent_at, requested_at) < now() - interval '90 days',"
-		" (SELECT max(e.at) FROM $S.digipay_event e WHERE e.server = p.server"
-		" AND e.ref_id = p.ref_id AND e.kind = 'asked'), server, sent_at"
-		" FROM $S.digipay_payment p WHERE account = $1 AND ref_id = $2 AND origin = $3"
-		" FOR UPDATE OF p SKIP LOCKED",
-		3, {TEXTOID, TEXTOID, UUIDOID}
-	},
-	[DP_SQL_ASK] = {
-		"UPDATE $S.digipay_payment SET status_checks = status_checks + 1,"
-		" next_check_at = CASE WHEN next_check_at < 'infinity'"
-		" THEN clock_timestamp() + $3 * interval '1 ms' ELSE next_check_at END"
-		" WHERE account = $1 AND ref_id = $2",
-		3, {TEXTOID, TEXTOID, INT4OID}
-	},
-	[DP_SQL_FIND_TO_JUDGE] = {
-		"SELECT state::text, final_at IS NOT NULL, code, customer_no, testing, server,"
-		" coalesce(sent_at, requested_at), requested_at"
-		" FROM $S.digipay_payment p WHERE account = $1 AND ref_id = $2 FOR UPDATE",
-		2, {TEXTOID, TEXTOID}
-	},
-	[DP_SQL_APPLY] = {
-		"UPDATE $S.digipay_payment SET (" REPLY_COLUMNS ", state, replied_at, final_at, next_check_at)"
-		" = ROW (coalesce($3, name), coalesce($4::numeric, price),"
-		" coalesce($5::numeric, selling_price), coalesce($6::numeric, admin),"
-		" coalesce($7::numeric, base_commission), coalesce($8::numeric, balance),"
-		" coalesce($9, status), coalesce($10, rc), coalesce($11, message), coalesce($12, sn),"
-		" coalesce($13, periode), coalesce($14, \"desc\"), coalesce($15, reply),"
-		" coalesce($16, http_status), $17, $18::$S.digipay_state,"
-		" CASE WHEN $19 THEN clock_timestamp() ELSE replied_at END,"
-		" CASE WHEN $20 THEN clock_timestamp() END,"
-		" CASE WHEN $20 THEN NULL WHEN $18 = 'review' THEN 'infinity'"
-		" WHEN next_check_at < 'infinity' THEN next_check_at"
-		" ELSE clock_timestamp() + $21 * interval '1 ms' END)"
-		" WHERE account = $1 AND ref_id = $2",
-		21,
-		{TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-			TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, INT4OID, TEXTOID,
-		TEXTOID, BOOLOID, BOOLOID, INT4OID}
-	},
-	[DP_SQL_CONTRADICT] = {
-		"UPDATE $S.digipay_payment SET state = 'review', error = $3, next_check_at = 'infinity'"
-		" WHERE account = $1 AND ref_id = $2",
-		3, {TEXTOID, TEXTOID, TEXTOID}
-	},
-	[DP_SQL_ADD_FOREIGN] = {
-		"INSERT INTO $S.digipay_payment (ref_id, state, code, customer_no, testing,"
-		" server, account, requested_by, origin, requested_at, next_check_at)"
-		" VALUES ($1, 'review', $2, $3, false, $4, $5, $6, $7, clock_timestamp(), 'infinity')"
-		" ON CONFLICT DO NOTHING",
-		7, {TEXTOID, TEXTOID, TEXTOID, NAMEOID, TEXTOID, NAMEOID, UUIDOID}
-	},
-	[DP_SQL_COUNT_EVENTS] = {
-		"SELECT count(*)::integer, min(at) FROM $S.digipay_event"
-		" WHERE server = $1 AND ref_id = $2 AND kind = $3 AND ($4 IS NULL OR note = $4)"
-		" AND at >= $5",
-		5, {NAMEOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
-	},
-	[DP_SQL_ECHOES_INQUIRY] = {
-		"SELECT FROM $S.digipay_inquiry WHERE server = $1 AND ref_id = $2"
-		" AND rc = '00' AND balance = $3::numeric",
-		3, {NAMEOID, TEXTOID, TEXTOID}
-	},
-};
-
+static SPIPlanPtr plans[DP_SQL_COUNT];
 static Oid	prepared_for = InvalidOid;	/* the extension that the plans are for */
 static NameData prepared_schema;	/* and the name of its schema */
 volatile sig_atomic_t dp_is_committing = false;
@@ -477,9 +141,9 @@ forget_plans(const DpObjects *objects)
 {
 	for (int i = 0; i < DP_SQL_COUNT; i++)
 	{
-		if (statements[i].plan != NULL)
-			SPI_freeplan(statements[i].plan);
-		statements[i].plan = NULL;
+		if (plans[i] != NULL)
+			SPI_freeplan(plans[i]);
+		plans[i] = NULL;
 	}
 	prepared_for = InvalidOid;
 	(void) plans_fit(objects);
@@ -500,7 +164,7 @@ dp_transaction_begin(void)
 	objects = dp_objects();
 	if (objects == NULL || !plans_fit(objects))
 	{
-		AbortCurrentTransaction();
+		dp_transaction_abort();
 		return false;
 	}
 	journal = objects->payment;
@@ -668,26 +332,26 @@ with_schema(const char *sql)
 uint64
 dp_run(DpStatementId id, DpParams *params)
 {
-	Statement  *statement = &statements[id];
 	int			rc;
 
-	if (statement->plan == NULL)
+	if (plans[id] == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(with_schema(statement->sql),
-									   statement->nparams, statement->types);
+		const DpStatementText *text = &dp_statement_texts[id];
+		SPIPlanPtr	plan = SPI_prepare(with_schema(text->sql), text->nparams,
+									   unconstify(Oid *, &text->types[0]));
 
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare a statement: %s",
 				 SPI_result_code_string(SPI_result));
-		statement->plan = plan;
+		plans[id] = plan;
 	}
 	result_row = 0;
 	if (as_last_committed)
-		rc = SPI_execute_snapshot(statement->plan, params ? params->values : NULL,
+		rc = SPI_execute_snapshot(plans[id], params ? params->values : NULL,
 								  params ? params->nulls : NULL, GetLatestSnapshot(),
 								  InvalidSnapshot, false, true, 0);
 	else
-		rc = SPI_execute_plan(statement->plan, params ? params->values : NULL,
+		rc = SPI_execute_plan(plans[id], params ? params->values : NULL,
 							  params ? params->nulls : NULL, false, 0);
 	if (rc < 0)
 		elog(ERROR, "could not run a statement: %s", SPI_result_code_string(rc));

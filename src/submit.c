@@ -155,8 +155,10 @@ dp_submit_cancel(const DpAsk *ask, const DpAccount *account, Datum *row)
 	done = dp_run(DP_SQL_CANCEL, &params) > 0;
 	if (done)
 	{
+		char	   *server = dp_result_text(2);
+
 		*row = keep_row(dp_result(1, &isnull), context);
-		dp_journal_event(account->server_name, ask->ref_id, "cancelled",
+		dp_journal_event(server, ask->ref_id, "cancelled",
 						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
 	}
 	dp_session_end(&session);
@@ -188,8 +190,10 @@ dp_submit_settle(const DpAsk *ask, const DpAccount *account, DpState outcome,
 	done = dp_run(DP_SQL_SETTLE, &params) > 0;
 	if (done)
 	{
+		char	   *server = dp_result_text(2);
+
 		*row = keep_row(dp_result(1, &isnull), context);
-		dp_journal_event(account->server_name, ask->ref_id, "settled",
+		dp_journal_event(server, ask->ref_id, "settled",
 						 psprintf("%s (session of %s) says %s: %s", NameStr(ask->requested_by),
 								  session_user, dp_state_name(outcome), note), &nothing);
 	}

@@ -48,10 +48,11 @@ is_lock_error(const ErrorData *error)
 
 /*
  * One try at the turn's transaction.  *culprit is whose statement is being run,
- * for the error handler.
+ * for the error handler.  Careful is after a failure: then many rows may be
+ * locked, and each is tried before it is written.
  */
 static DpTurn
-try_turn(DpJob *volatile *culprit)
+try_turn(bool careful, DpJob *volatile *culprit)
 {
 	dlist_iter	iter;
 
@@ -62,10 +63,20 @@ try_turn(DpJob *volatile *culprit)
 		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
 
 		*culprit = job;
-		if (job->step == DP_STEP_BACK)
-			dp_payment_record(job);
-		else if (job->step == DP_STEP_ADMITTED)
+		if (job->step == DP_STEP_ADMITTED)
 			dp_payment_prepare(job);
+		else if (job->step != DP_STEP_BACK)
+			continue;
+		else if (careful && job->ask.command == DP_PAY &&
+				 dp_journal_is_locked(&job->ask, &job->account))
+		{
+			if (!job->was_aside)
+				dp_journal_unrecorded(&job->ask, &job->account, &job->response);
+			job->was_aside = true;
+			dp_payment_put_aside(job, ASIDE_MIN_MS);
+		}
+		else
+			dp_payment_record(job);
 	}
 	*culprit = NULL;
 	dp_transaction_commit();
@@ -241,7 +252,7 @@ dp_turn(void)
 		again = false;
 		PG_TRY();
 		{
-			turn = try_turn(&culprit);
+			turn = try_turn(failures > 0, &culprit);
 			written = turn == DP_TURN_DONE;
 		}
 		PG_CATCH();

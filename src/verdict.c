@@ -199,7 +199,10 @@ count_events(const Row *row, const char *ref_id, const char *kind, const char *n
 {
 	DpParams	params = {0};
 
-	dp_param_name(&params, row->server);
+	if (row->server != NULL)
+		dp_param_name(&params, row->server);
+	else
+		dp_param_null(&params);
 	dp_param_text(&params, ref_id);
 	dp_param_text(&params, kind);
 	dp_param_text(&params, note);
@@ -320,7 +323,9 @@ was_retried(const Row *row, const char *ref_id)
 	Row			ever = *row;
 	TimestampTz first;
 
+	/* under whatever server's name; one too many is on the safe side */
 	ever.left_at = row->requested_at;
+	ever.server = NULL;
 	return count_events(&ever, ref_id, "retried", NULL, &first) > 0;
 }
 
@@ -375,6 +380,10 @@ dp_verdict_answer(const DpAsk *ask, const DpAccount *account,
 		return;
 	if (!response->complete)
 		dp_journal_event(row.server, ask->ref_id, "transport", response->error, response);
+	else if (response->departed && row.left_at > response->sent_at)
+		/* it is about the time before the payment was sent again */
+		dp_journal_event(row.server, ask->ref_id, "ignored",
+						 "the question was asked before the payment left", response);
 	else
 		judge(ask, account, &row, response, reply, outcome);
 }

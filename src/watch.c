@@ -24,9 +24,13 @@
 #include "utils/timestamp.h"
 
 #include "state.h"
+#include "statement.h"
 #include "watch.h"
 
 #define CHANNEL		"digipay"
+
+/* How often waiting sessions are checked, in milliseconds. */
+#define SWEEP_MS	1000
 
 /* Sessions that wait for payments with this ref_id. */
 typedef struct Watch
@@ -149,7 +153,7 @@ dp_watch_tell(void)
 		MemoryContextSwitchTo(news_context);
 		error = CopyErrorData();
 		FlushErrorState();
-		AbortCurrentTransaction();
+		dp_transaction_abort();
 		if (TimestampDifferenceExceeds(logged_at, GetCurrentTimestamp(), 60000))
 		{
 			logged_at = GetCurrentTimestamp();
@@ -165,13 +169,18 @@ dp_watch_tell(void)
 	news = NIL;
 }
 
-/* Forget sessions that wait no more. */
+/* Forget sessions that wait no more; now and then. */
 void
 dp_watch_sweep(void)
 {
+	static TimestampTz swept_at = 0;
 	HASH_SEQ_STATUS scan;
 	Watch	   *watch;
+	TimestampTz now = GetCurrentTimestamp();
 
+	if (!TimestampDifferenceExceeds(swept_at, now, SWEEP_MS))
+		return;
+	swept_at = now;
 	hash_seq_init(&scan, watches);
 	while ((watch = hash_seq_search(&scan)) != NULL)
 	{

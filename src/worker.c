@@ -70,6 +70,7 @@ static int *queue = NULL;
 static bool *queued = NULL;		/* by slot: is it in the queue? */
 static int	queue_length = 0;
 
+static TimestampTz started_at;	/* what left before is not ours */
 static bool leftover = false;	/* rows of the last worker that are locked */
 static TimestampTz recover_at;	/* when to try them again */
 
@@ -107,14 +108,11 @@ become_the_worker(void)
 	proc_exit(0);
 }
 
-/*
- * Clean up after a worker that was killed, while we have nothing in flight
- * ourselves: then whatever is, is his.
- */
+/* Clean up after a worker that was killed. */
 static void
 recover(void)
 {
-	int			lost = dp_journal_recover(&leftover);
+	int			lost = dp_journal_recover(started_at, &leftover);
 
 	dp_transaction_commit();
 	if (lost > 0)
@@ -234,6 +232,7 @@ start(Datum arg)
 	StartTransactionCommand();
 	become_the_worker();
 	CommitTransactionCommand();
+	started_at = GetCurrentTimestamp();
 	stop_timeout = RegisterTimeout(USER_TIMEOUT, on_stop_timeout);
 	pqsignal(SIGTERM, on_sigterm);
 	pqsignal(SIGINT, on_sigint);
@@ -379,24 +378,24 @@ look_at_backlog(void)
 
 	PG_TRY();
 	{
-		if (dp_transaction_begin())
-		{
-			dp_backlog_look();
-			dp_transaction_commit();
-			tell_news();
-		}
+		if (!dp_transaction_begin())
+			proc_exit(0);
+		dp_backlog_look();
+		dp_transaction_commit();
+		tell_news();
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(old);
-		EmitErrorReport();
+		/* somebody's lock is no news */
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			EmitErrorReport();
 		dp_transaction_abort();
 		FlushErrorState();
 		dp_backlog_told();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
-	dp_watch_sweep();
 	pg_atomic_write_u64(&dp_mailbox_stats_of_mine()->queue_length,
 						(uint64) dp_backlog_queue_length());
 }
@@ -447,6 +446,29 @@ end_if_unwanted(void)
 		proc_exit(0);
 }
 
+/*
+ * End, for lack of work.  Not while there is a prepared transaction, of whose
+ * commit nobody would tell; and should somebody tell of his in this very moment,
+ * another worker has to see to it.
+ */
+static void
+end_idle(void)
+{
+	bool		prepared;
+
+	if (!dp_transaction_begin())
+		proc_exit(0);
+	prepared = dp_backlog_is_prepared();
+	dp_transaction_commit();
+	idle_since = GetCurrentTimestamp();
+	if (prepared)
+		return;
+	dp_mailbox_close();
+	if (dp_mailbox_was_poked())
+		dp_launch_later(preloaded);
+	proc_exit(0);
+}
+
 /* End where nothing is in our hands. */
 static void
 end_if_idle_for_long(void)
@@ -458,7 +480,7 @@ end_if_idle_for_long(void)
 		idle_since = now;
 	if (!preloaded && dp_guc_idle_timeout > 0 &&
 		TimestampDifferenceExceeds(idle_since, now, dp_guc_idle_timeout * 1000))
-		proc_exit(0);
+		end_idle();
 	if (now < next_look)
 		return;
 	next_look = TimestampTzPlusMilliseconds(now, IDLE_LOOK_MS);
@@ -622,7 +644,10 @@ digipay_worker_main(Datum arg)
 		turn();
 		if (dp_watch_has_news())
 			dp_watch_tell();
-		if (leftover && dp_job_count() == 0 && recover_at <= GetCurrentTimestamp())
+		dp_watch_sweep();
+		/* an abort may have let it go */
+		dp_transaction_hold_journal(dp_job_count() > 0);
+		if (leftover && recover_at <= GetCurrentTimestamp())
 			recover_leftover();
 		dp_transport_drive();
 		dp_payment_collect();

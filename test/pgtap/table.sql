@@ -161,6 +161,8 @@ SELECT results_eq($$SELECT regexp_replace(pg_get_indexdef(i.indexrelid), ' ON \S
 		AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid)
 	ORDER BY i.indexrelid::regclass::text COLLATE "C"$$, ARRAY[
 	'CREATE INDEX digipay_event_ref_id_idx ON digipay_event USING btree (ref_id, server)',
+	'CREATE INDEX digipay_event_verdict_idx ON digipay_event USING btree (id) '
+		'WHERE (kind = ANY (ARRAY[''cancelled''::text, ''settled''::text]))',
 	'CREATE INDEX digipay_payment_next_check_at_idx ON digipay_payment USING btree (next_check_at) '
 		'WHERE (next_check_at IS NOT NULL)'],
 	'the other indexes: the journal''s is on what is not final');

@@ -1,0 +1,19 @@
+/*
+ * sql.h
+ *	  The text of every statement; statement.c runs them.
+ */
+#ifndef DIGIPAY_SQL_H
+#define DIGIPAY_SQL_H
+
+#include "statement.h"
+
+typedef struct DpStatementText
+{
+	const char *sql;			/* $S stands for the schema */
+	int			nparams;
+	Oid			types[DP_MAX_PARAMS];
+} DpStatementText;
+
+extern const DpStatementText dp_statement_texts[DP_SQL_COUNT];
+
+#endif							/* DIGIPAY_SQL_H */
