@@ -9,7 +9,7 @@ use Test::More;
 
 my $BILL = q{'pln', '530000000001'};
 my $provider = DigipayTest::start_provider();
-my $other = DigipayTest::start_provider('--username' => 'other', '--api-key' => 'other-key');
+my $other = DigipayTest::start_provider(username => 'other', 'api-key' => 'other-key');
 my $node = DigipayTest::new_node('situations', shared_preload_libraries => 'digipay', 'digipay.databases' => 'postgres');
 DigipayTest::create_account($node, $provider, status_interval => 300);
 
