@@ -25,6 +25,7 @@ OBJS        = \
 	src/mailbox.o \
 	src/objects.o \
 	src/option.o \
+	src/pace.o \
 	src/payment.o \
 	src/place.o \
 	src/problem.o \

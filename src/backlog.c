@@ -27,6 +27,7 @@
 #include "backlog.h"
 #include "credential.h"
 #include "fence.h"
+#include "pace.h"
 #include "place.h"
 #include "state.h"
 #include "statement.h"
@@ -44,13 +45,6 @@
 /* A look that is not quick may take this part of the time. */
 #define LOOK_SHARE			10
 #define QUICK_LOOK_US		3000
-
-/*
- * Questions: so many at once, then one every so many microseconds, so that there
- * are never more than 64 in any second.
- */
-#define QUESTION_BURST		6
-#define QUESTION_EVERY_US	18000
 
 /* What the provider is given when it says "too many", in milliseconds. */
 #define REST_MS				60000
@@ -99,8 +93,6 @@ static TimestampTz expire_at = 0;
 static TimestampTz empty_not_before = 0;	/* when to look whether all is empty */
 static bool empty = true;		/* nothing is open at all */
 static int	queue_length = 0;
-static int	burst = QUESTION_BURST;
-static TimestampTz burst_at = 0;	/* when burst was right */
 
 /* Get ready, once in the worker's life. */
 void
@@ -576,40 +568,6 @@ dp_backlog_queue_length(void)
  * ----------
  */
 
-/* May one more question leave now? */
-bool
-dp_backlog_may_ask(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	int64		more = (now - burst_at) / QUESTION_EVERY_US;
-
-	if (burst + more >= QUESTION_BURST)
-	{
-		burst = QUESTION_BURST;
-		burst_at = now;
-	}
-	else
-	{
-		burst += (int) more;
-		burst_at += more * QUESTION_EVERY_US;
-	}
-	return burst > 0;
-}
-
-/* A question leaves. */
-void
-dp_backlog_asked(void)
-{
-	burst--;
-}
-
-/* It did not leave after all. */
-void
-dp_backlog_not_asked(void)
-{
-	burst = Min(burst + 1, QUESTION_BURST);
-}
-
 /* May one more payment of this lane's queue leave now? */
 static bool
 payment_is_allowed(const Lane *lane)
@@ -642,13 +600,13 @@ take_from_lane(Lane *lane, DpAsk *ask)
 	{
 		bool		question = lane->queue.asks[lane->queue.next].command == DP_STATUS;
 
-		if (question ? question_has_room(lane) && dp_backlog_may_ask() :
+		if (question ? question_has_room(lane) && dp_pace_may_ask() :
 			payment_is_allowed(lane))
 		{
 			*ask = lane->queue.asks[lane->queue.next++];
 			if (question)
 			{
-				dp_backlog_asked();
+				dp_pace_asked();
 				lane->questions_out++;
 			}
 			else
@@ -659,9 +617,9 @@ take_from_lane(Lane *lane, DpAsk *ask)
 			return true;
 		}
 	}
-	if (!is_dry(&lane->questions) && question_has_room(lane) && dp_backlog_may_ask())
+	if (!is_dry(&lane->questions) && question_has_room(lane) && dp_pace_may_ask())
 	{
-		dp_backlog_asked();
+		dp_pace_asked();
 		lane->questions_out++;
 		*ask = lane->questions.asks[lane->questions.next++];
 		return true;
@@ -754,9 +712,9 @@ dp_backlog_timeout(void)
 
 		if (!is_dry(&lane->queue) && wake > now)
 			due = Min(due, wake);
-		if ((!is_dry(&lane->questions) || !is_dry(&lane->queue)) && burst <= 0 &&
+		if ((!is_dry(&lane->questions) || !is_dry(&lane->queue)) && !dp_pace_may_ask() &&
 			question_has_room(lane) && dp_place_is_free(lane->server))
-			due = Min(due, burst_at + QUESTION_EVERY_US);
+			due = Min(due, dp_pace_next_question());
 	}
 	return due <= now ? 0 : (long) ((due - now + 999) / 1000);
 }

@@ -28,13 +28,8 @@ extern bool dp_backlog_next(DpAsk *ask);
 extern bool dp_backlog_is_waiting(void);
 extern long dp_backlog_timeout(void);
 extern bool dp_backlog_is_empty(void);
-extern int	dp_backlog_queue_length(void);
-
-/* questions that sessions ask are under the same pace */
-extern bool dp_backlog_may_ask(void);
-extern void dp_backlog_asked(void);
-extern void dp_backlog_not_asked(void);
 extern bool dp_backlog_is_prepared(void);
+extern int	dp_backlog_queue_length(void);
 
 /* what became of what was taken on */
 extern void dp_backlog_done(const DpAsk *ask);

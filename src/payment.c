@@ -33,6 +33,7 @@
 #include "fence.h"
 #include "job.h"
 #include "journal.h"
+#include "pace.h"
 #include "payment.h"
 #include "place.h"
 #include "problem.h"
@@ -455,7 +456,7 @@ dp_payment_go_on(DpJob *job)
 			if (job->from_backlog)
 				log_hindrance(job);
 			if (job->ask.command == DP_STATUS)
-				dp_backlog_not_asked();
+				dp_pace_not_asked();
 			tell(job);
 			dp_job_answer(job, &job->answer);
 			break;

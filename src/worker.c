@@ -41,6 +41,7 @@
 #include "launch.h"
 #include "mailbox.h"
 #include "objects.h"
+#include "pace.h"
 #include "payment.h"
 #include "place.h"
 #include "problem.h"
@@ -314,7 +315,7 @@ serve(int slot)
 	refuse = backoff_until != 0 || dp_turn_is_stuck();
 	if (!refuse && ask.command != DP_WAIT && !dp_payment_is_known(&ask) &&
 		((dp_payment_needs_place(&ask) && !dp_place_is_free(ask.server)) ||
-		 (ask.command == DP_STATUS && !dp_backlog_may_ask())))
+		 (ask.command == DP_STATUS && !dp_pace_may_ask())))
 		return false;
 	if (!dp_mailbox_take(&waiter))
 		return true;
@@ -330,7 +331,7 @@ serve(int slot)
 	else
 	{
 		if (ask.command == DP_STATUS)
-			dp_backlog_asked();
+			dp_pace_asked();
 		dp_payment_admit(&ask, &waiter);
 	}
 	return true;
@@ -578,7 +579,7 @@ sleep_time(void)
 	if (dp_job_count() == 0 && !stopping)
 		timeout = earlier(timeout, IDLE_LOOK_MS);
 	/* a question may be waiting for its turn */
-	if (queue_length > 0 && !dp_backlog_may_ask())
+	if (queue_length > 0 && !dp_pace_may_ask())
 		timeout = earlier(timeout, QUESTION_TURN_MS);
 	return timeout;
 }
