@@ -41,6 +41,11 @@
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
+/* 16 moved what looks into variable-length values to a header of its own */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 16 made one function of the many aclchecks */
 #if PG_VERSION_NUM >= 160000
 #include "catalog/pg_foreign_server.h"

@@ -275,7 +275,8 @@ check_fenced('pitr', $pitr, 'earlier point|copy');
 is(state_of($pitr, 's-home'), 'sending', 'pitr: which nobody calls lost');
 DigipayTest::fails_with($pitr, "SELECT digipay_pay($BILL, 'after')", 'PY004', 'pitr: a payment that it does not know any more');
 value($pitr, 'SELECT digipay_take_over()');
-is(value($pitr, "SELECT state FROM digipay_pay($BILL, 'after')"), 'queued', 'pitr: is asked about first');
+# (the answer may be there before the row is read back)
+like(value($pitr, "SELECT state FROM digipay_pay($BILL, 'after')"), qr/^(?:queued|succeeded)$/, 'pitr: is asked about first');
 check_taken('pitr', $pitr);
 is(value($pitr, q{SELECT state FROM digipay_wait('after', '20 s')}), 'succeeded', 'pitr: and found');
 check_books('pitr');
