@@ -47,18 +47,6 @@ PG_FUNCTION_INFO_V1(digipay_response_codes);
  * ----------
  */
 
-/* Raise PY002 unless the row is about the bill that was asked for. */
-static void
-check_same_bill(const DpAsk *ask, const DpFound *found)
-{
-	if (!found->same_bill)
-		ereport(ERROR,
-				(errcode(DP_ERRCODE_OTHER_BILL),
-				 errmsg("ref_id \"%s\" belongs to another bill", ask->ref_id),
-				 errdetail("There is a payment with this ref_id and another code, customer_no or testing."),
-				 errhint("Use a new ref_id for each bill.")));
-}
-
 /*
  * The journal's row after the worker is through with it, under the account that
  * the worker has used.  False if there is none, so no intent was written.
@@ -68,7 +56,7 @@ read_back(const DpAsk *ask, const char *account, DpFound *found)
 {
 	if (!dp_lookup_payment(account, ask, found))
 		return false;
-	check_same_bill(ask, found);
+	dp_lookup_check_bill(ask, found);
 	return true;
 }
 
@@ -158,7 +146,7 @@ pay(FunctionCallInfo fcinfo, const DpAsk *ask, DpAccount *account)
 		check_columns(fcinfo);
 		if (known)
 		{
-			check_same_bill(ask, &found);
+			dp_lookup_check_bill(ask, &found);
 			done = ask->retry ? !retry_is_needed(ask, found.state) :
 				!dp_state_may_leave(found.state) && found.state != DP_SENDING;
 		}

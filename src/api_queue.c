@@ -71,18 +71,6 @@ warn_unless_preloaded(void)
 				 errhint("Add digipay to shared_preload_libraries, and this database to digipay.databases.")));
 }
 
-/* Raise PY002 unless the row is about the bill that was asked for. */
-static void
-check_same_bill(const DpAsk *ask, const DpFound *found)
-{
-	if (!found->same_bill)
-		ereport(ERROR,
-				(errcode(DP_ERRCODE_OTHER_BILL),
-				 errmsg("ref_id \"%s\" belongs to another bill", ask->ref_id),
-				 errdetail("There is a payment with this ref_id and another code, customer_no or testing."),
-				 errhint("Use a new ref_id for each bill.")));
-}
-
 Datum
 digipay_submit(PG_FUNCTION_ARGS)
 {
@@ -106,7 +94,7 @@ digipay_submit(PG_FUNCTION_ARGS)
 	{
 		if (dp_lookup_payment_or_own(account.account, &ask, &found))
 		{
-			check_same_bill(&ask, &found);
+			dp_lookup_check_bill(&ask, &found);
 			if (found.state != DP_NOT_SENT)
 				PG_RETURN_DATUM(found.row);
 		}

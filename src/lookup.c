@@ -335,6 +335,18 @@ dp_lookup_bill(const DpAccount *account, DpAsk *ask)
 	(void) dp_lookup_existing(account, ask, &found);
 }
 
+/* Raise PY002 unless the row is about the bill that was asked for. */
+void
+dp_lookup_check_bill(const DpAsk *ask, const DpFound *found)
+{
+	if (!found->same_bill)
+		ereport(ERROR,
+				(errcode(DP_ERRCODE_OTHER_BILL),
+				 errmsg("ref_id \"%s\" belongs to another bill", ask->ref_id),
+				 errdetail("There is a payment with this ref_id and another code, customer_no or testing."),
+				 errhint("Use a new ref_id for each bill.")));
+}
+
 /*
  * How many columns the journal has now.  Between the look and dp_lookup_done
  * that does not change.

@@ -21,6 +21,7 @@ extern bool dp_lookup_payment_settled(const char *account, const DpAsk *ask, DpF
 extern bool dp_lookup_payment_or_own(const char *account, const DpAsk *ask, DpFound *found);
 extern void dp_lookup_bill(const DpAccount *account, DpAsk *ask);
 extern DpState dp_lookup_existing(const DpAccount *account, DpAsk *ask, DpFound *found);
+extern void dp_lookup_check_bill(const DpAsk *ask, const DpFound *found);
 extern int	dp_lookup_column_count(void);
 extern void dp_lookup_done(void);
 extern bool dp_lookup_inquiry(const char *server, const DpAsk *ask, DpFound *found);
