@@ -36,6 +36,7 @@ v4_at(const uint8 *b)
 	return (uint32) b[0] << 24 | (uint32) b[1] << 16 | (uint32) b[2] << 8 | b[3];
 }
 
+/* The same for IPv6, and for an IPv4 address that is wrapped in one. */
 static bool
 is_private_v6(const struct in6_addr *address)
 {

@@ -239,6 +239,7 @@ wait_for(DpAsk *ask, const DpAccount *account, TimestampTz deadline)
 	}
 }
 
+/* The point in time so many milliseconds from now. */
 static TimestampTz
 deadline_after(long ms)
 {
@@ -446,6 +447,7 @@ digipay_webhook(PG_FUNCTION_ARGS)
  * ----------
  */
 
+/* A counter as a bigint. */
 static Datum
 number(pg_atomic_uint64 *counter)
 {

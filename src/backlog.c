@@ -110,6 +110,7 @@ dp_backlog_init(void)
 										 ALLOCSET_DEFAULT_SIZES);
 }
 
+/* A server's lane; made when it is met first. */
 static Lane *
 get_lane(Oid server)
 {
@@ -590,41 +591,38 @@ question_has_room(const Lane *lane)
 	return lane->questions_out < Max(1, lane->max_in_flight / 4);
 }
 
-/* Take on what this lane has, if it may go now. */
+/* May the first of this list go now?  (after a take-over, a queue has questions) */
+static bool
+may_go(const Lane *lane, const ReadAhead *list)
+{
+	if (is_dry(list))
+		return false;
+	if (list->asks[list->next].command == DP_STATUS)
+		return question_has_room(lane) && dp_pace_may_ask();
+	return payment_is_allowed(lane);
+}
+
+/* Take on what this lane has, payments first, if it may go now. */
 static bool
 take_from_lane(Lane *lane, DpAsk *ask)
 {
-	if (!dp_place_is_free(lane->server))
-		return false;
-	if (!is_dry(&lane->queue))
-	{
-		bool		question = lane->queue.asks[lane->queue.next].command == DP_STATUS;
+	ReadAhead  *list = may_go(lane, &lane->queue) ? &lane->queue :
+		may_go(lane, &lane->questions) ? &lane->questions : NULL;
 
-		if (question ? question_has_room(lane) && dp_pace_may_ask() :
-			payment_is_allowed(lane))
-		{
-			*ask = lane->queue.asks[lane->queue.next++];
-			if (question)
-			{
-				dp_pace_asked();
-				lane->questions_out++;
-			}
-			else
-			{
-				queue_length = Max(0, queue_length - 1);
-				lane->payments_out++;
-			}
-			return true;
-		}
-	}
-	if (!is_dry(&lane->questions) && question_has_room(lane) && dp_pace_may_ask())
+	if (list == NULL || !dp_place_is_free(lane->server))
+		return false;
+	*ask = list->asks[list->next++];
+	if (ask->command == DP_STATUS)
 	{
 		dp_pace_asked();
 		lane->questions_out++;
-		*ask = lane->questions.asks[lane->questions.next++];
-		return true;
 	}
-	return false;
+	else
+	{
+		queue_length = Max(0, queue_length - 1);
+		lane->payments_out++;
+	}
+	return true;
 }
 
 /* The lane that was served longest ago comes first. */

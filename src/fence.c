@@ -176,6 +176,7 @@ dp_fence_origin(void)
 	return &known.origin;
 }
 
+/* The fence, as this process has found or made it. */
 const DpFence *
 dp_fence(void)
 {

@@ -38,6 +38,7 @@ dp_job_init(void)
 		dlist_init(&by_ref[i]);
 }
 
+/* The list that a job with this ref_id is in. */
 static dlist_head *
 list_of(const char *ref_id)
 {
@@ -114,6 +115,7 @@ dp_job_set_step(DpJob *job, DpStep step)
 	job->step = step;
 }
 
+/* Note whether an outcome could not be written, nobody's lock being the reason. */
 void
 dp_job_set_failed(DpJob *job, bool failed)
 {
@@ -121,6 +123,7 @@ dp_job_set_failed(DpJob *job, bool failed)
 	job->failed = failed;
 }
 
+/* Give back its place in flight, if it has one. */
 void
 dp_job_give_back_place(DpJob *job)
 {
@@ -131,6 +134,7 @@ dp_job_give_back_place(DpJob *job)
 	}
 }
 
+/* One more session waits for this job. */
 void
 dp_job_add_waiter(DpJob *job, const DpWaiter *waiter)
 {
@@ -180,12 +184,14 @@ dp_jobs_context(void)
 	return jobs_context;
 }
 
+/* Jobs in our hands, in whatever step. */
 int
 dp_job_count(void)
 {
 	return njobs;
 }
 
+/* Jobs in that step. */
 int
 dp_job_count_in(DpStep step)
 {

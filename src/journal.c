@@ -52,6 +52,7 @@ dp_journal_recover(TimestampTz before, bool *leftover)
  * ----------
  */
 
+/* Word PY002. */
 static void
 other_bill(DpProblem *problem, const char *ref_id, const char *why)
 {
@@ -176,10 +177,11 @@ judge_found_row(const DpAsk *ask, DpProblem *problem)
 
 /*
  * The parameters by which a payment is queued or leaves, in the order of
- * INTENT_TYPES.  not_after 0 is none.
+ * INTENT_TYPES.  ms is the first interval of its questions, or its time in the
+ * queue; not_after 0 is none.
  */
 static void
-add_intent(DpParams *params, const DpAsk *ask, const DpAccount *account,
+add_intent(DpParams *params, const DpAsk *ask, const DpAccount *account, int ms,
 		   TimestampTz not_after, const char *why)
 {
 	dp_param_text(params, ask->ref_id);
@@ -191,7 +193,7 @@ add_intent(DpParams *params, const DpAsk *ask, const DpAccount *account,
 	dp_param(params, NameGetDatum(&ask->requested_by));
 	dp_param_text(params, ask->max_price[0] ? ask->max_price : NULL);
 	dp_param(params, UUIDPGetDatum(dp_fence_origin()));
-	dp_param(params, Int32GetDatum(account->status_interval));
+	dp_param(params, Int32GetDatum(ms));
 	dp_param(params, BoolGetDatum(ask->retry));
 	if (not_after != 0)
 		dp_param(params, TimestampTzGetDatum(not_after));
@@ -211,13 +213,18 @@ note_retry(const DpAsk *ask, const DpAccount *account)
 						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
 }
 
-/* Nothing was written, and no reason is to be found any more. */
-static void
-raise_changed(const DpAsk *ask)
+/*
+ * Nothing was written: it is the inquiry that speaks against it.  Raises 55P03
+ * where even that does not any more.
+ */
+static DpIntent
+refuse_by_inquiry(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("payment \"%s\" was changed meanwhile", ask->ref_id)));
+	if (!inquiry_disagrees(ask, account, problem))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("payment \"%s\" was changed meanwhile", ask->ref_id)));
+	return DP_INTENT_REFUSED;
 }
 
 /*
@@ -240,7 +247,7 @@ dp_journal_intend(const DpAsk *ask, const DpAccount *account, const DpProblem *v
 		*problem = *veto;
 		return DP_INTENT_REFUSED;
 	}
-	add_intent(&params, ask, account, 0, NULL);
+	add_intent(&params, ask, account, account->status_interval, 0, NULL);
 	if (!ask->retry && dp_run(DP_SQL_INTEND, &params) > 0)
 		return DP_INTENT_MADE;
 
@@ -258,10 +265,7 @@ dp_journal_intend(const DpAsk *ask, const DpAccount *account, const DpProblem *v
 	}
 	else if (is_other_accounts(ask, account, problem))
 		return DP_INTENT_REFUSED;
-	if (inquiry_disagrees(ask, account, problem))
-		return DP_INTENT_REFUSED;
-	raise_changed(ask);
-	return DP_INTENT_REFUSED;
+	return refuse_by_inquiry(ask, account, problem);
 }
 
 /*
@@ -275,8 +279,7 @@ dp_journal_claim(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 	DpParams	cancel = {0};
 	DpProblem	problem;
 
-	add_intent(&params, ask, account, 0, NULL);
-	params.values[10] = Int32GetDatum(account->queue_ttl);
+	add_intent(&params, ask, account, account->queue_ttl, 0, NULL);
 	if (dp_run(DP_SQL_CLAIM_QUEUED, &params) > 0)
 		return DP_INTENT_MADE;
 	if (find_payment(ask, account) == 0 || found_state() != DP_QUEUED ||
@@ -307,7 +310,7 @@ dp_journal_enqueue(const DpAsk *ask, const DpAccount *account, TimestampTz not_a
 	DpIntent	found;
 	bool		isnull;
 
-	add_intent(&params, ask, account, not_after, why);
+	add_intent(&params, ask, account, account->status_interval, not_after, why);
 	if (!ask->retry && dp_run(DP_SQL_ENQUEUE, &params) > 0)
 	{
 		*row = dp_result(1, &isnull);
@@ -315,19 +318,20 @@ dp_journal_enqueue(const DpAsk *ask, const DpAccount *account, TimestampTz not_a
 	}
 	if (find_payment(ask, account) > 0)
 	{
+		DpParams	again = {0};
 		bool		queued = found_state() == DP_QUEUED;
 
 		found = judge_found_row(ask, problem);
-		if (found != DP_INTENT_MADE || queued)
-			return queued && found == DP_INTENT_MADE ? DP_INTENT_KNOWN : found;
+		if (found != DP_INTENT_MADE)
+			return found;
+		if (queued)
+			return DP_INTENT_KNOWN;
 
 		/* its time in the queue begins anew */
 		if (not_after == 0)
-			params.nulls[11] = ' ';
-		if (not_after == 0)
-			params.values[11] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-																				account->queue_ttl));
-		if (dp_run(DP_SQL_REQUEUE, &params) > 0)
+			not_after = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), account->queue_ttl);
+		add_intent(&again, ask, account, account->status_interval, not_after, why);
+		if (dp_run(DP_SQL_REQUEUE, &again) > 0)
 		{
 			*row = dp_result(1, &isnull);
 			note_retry(ask, account);
@@ -336,10 +340,7 @@ dp_journal_enqueue(const DpAsk *ask, const DpAccount *account, TimestampTz not_a
 	}
 	else if (is_other_accounts(ask, account, problem))
 		return DP_INTENT_REFUSED;
-	if (inquiry_disagrees(ask, account, problem))
-		return DP_INTENT_REFUSED;
-	raise_changed(ask);
-	return DP_INTENT_REFUSED;
+	return refuse_by_inquiry(ask, account, problem);
 }
 
 /*

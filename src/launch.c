@@ -54,7 +54,6 @@
 /* A worker that was asked for so recently, without waiting, may still come up. */
 #define COMING_UP_MS		2000
 
-
 /*
  * Ask the postmaster for a worker.  False when all of max_worker_processes are
  * in use.

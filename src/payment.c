@@ -50,6 +50,7 @@
  * ----------
  */
 
+/* The job that a session with this request can wait for; NULL if there is none. */
 static DpJob *
 find_joinable(const DpAsk *ask)
 {
@@ -65,6 +66,7 @@ dp_payment_is_known(const DpAsk *ask)
 	return find_joinable(ask) != NULL;
 }
 
+/* Answer PY002: the ref_id is that of a payment on its way, of another bill. */
 static void
 answer_other_bill(const DpWaiter *waiter, const char *ref_id)
 {
@@ -136,6 +138,7 @@ dp_payment_needs_place(const DpAsk *ask)
 	return ask->command != DP_WEBHOOK && ask->command != DP_TAKE_OVER;
 }
 
+/* A new job in its first step, with its place taken. */
 static DpJob *
 admit(const DpAsk *ask)
 {
@@ -367,7 +370,6 @@ join_by_account(DpJob *job)
 	}
 }
 
-
 /* Forget a job, and count what has become of it. */
 static void
 end(DpJob *job)
@@ -377,6 +379,7 @@ end(DpJob *job)
 	dp_job_end(job);
 }
 
+/* Add to one of our own counters; nobody else writes them. */
 static void
 count(pg_atomic_uint64 *counter, uint64 more)
 {
@@ -394,6 +397,7 @@ dp_payment_tell(const char *server, const char *ref_id, DpState state)
 	dp_watch_final(server, ref_id, state);
 }
 
+/* The same for what a job has written, if that was news. */
 static void
 tell(DpJob *job)
 {

@@ -82,14 +82,12 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" WHERE account = $6 AND ref_id = $1 AND state = 'queued' AND origin = $9"
 		" AND code = $2 AND customer_no = $3 AND testing = $4 AND server = $5"
 		" AND max_price IS NOT DISTINCT FROM $8::numeric AND next_check_at <= clock_timestamp()"
-		" AND coalesce(not_after, requested_at + $11 * interval '1 ms') > clock_timestamp()"
+		" AND coalesce(not_after, requested_at + $10 * interval '1 ms') > clock_timestamp()"
 		" FOR UPDATE SKIP LOCKED)"
 		" UPDATE $S.digipay_payment p SET state = 'sending', error = NULL, status_checks = 0,"
 		" sent_at = clock_timestamp() FROM found f"
 		" WHERE p.server = f.server AND p.ref_id = f.ref_id AND " INQUIRY_AGREES,
-		11,
-		{TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID,
-		INT4OID}
+		10, {INTENT_TYPES}
 	},
 	[DP_SQL_REQUEUE] = {
 		"UPDATE $S.digipay_payment p SET state = 'queued', server = $5,"

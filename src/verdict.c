@@ -49,6 +49,7 @@ typedef struct Row
 	TimestampTz requested_at;
 } Row;
 
+/* The state of that label; one that the library does not know is an error. */
 static DpState
 state_or_error(const char *name)
 {

@@ -84,6 +84,7 @@ dp_watch_add(const char *ref_id, const DpWaiter *waiter)
 	watch->waiters[watch->count++] = *waiter;
 }
 
+/* Nobody waits for this ref_id any more. */
 static void
 forget(Watch *watch)
 {

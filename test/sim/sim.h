@@ -186,6 +186,9 @@ extern void clients_disconnect(void);
 extern bool window_over(int from, int to);
 extern int	most_at_once;
 
+/* statement.c */
+extern char *statement_of(const Payment *payment, int count, Step step);
+
 /* world.c */
 typedef struct Double
 {
