@@ -135,7 +135,8 @@ fetch_body(DpJob *job)
 bool
 dp_payment_needs_place(const DpAsk *ask)
 {
-	return ask->command != DP_WEBHOOK && ask->command != DP_TAKE_OVER;
+	return ask->command != DP_WEBHOOK && ask->command != DP_TAKE_OVER &&
+		ask->command != DP_WAIT;
 }
 
 /* A new job in its first step, with its place taken. */

@@ -70,6 +70,7 @@ static uint32 wait_event_reply;
 static int *queue = NULL;
 static bool *queued = NULL;		/* by slot: is it in the queue? */
 static int	queue_length = 0;
+static bool question_waits = false; /* one of them, for its turn */
 
 static TimestampTz started_at;	/* what left before is not ours */
 static bool leftover = false;	/* rows of the last worker that are locked */
@@ -300,8 +301,9 @@ refuse_for_now(const DpWaiter *waiter)
 }
 
 /*
- * Deal with one posted request.  False if it has to wait for a free place, in
- * which case it stays in the mailbox, where its session can take it back.
+ * Deal with one posted request.  False if it has to wait for a free place, or as
+ * a question for its turn, in which case it stays in the mailbox, where its
+ * session can take it back.
  */
 static bool
 serve(int slot)
@@ -313,10 +315,16 @@ serve(int slot)
 	if (!dp_mailbox_peek(slot, &ask, &waiter))
 		return true;
 	refuse = backoff_until != 0 || dp_turn_is_stuck();
-	if (!refuse && ask.command != DP_WAIT && !dp_payment_is_known(&ask) &&
-		((dp_payment_needs_place(&ask) && !dp_place_is_free(ask.server)) ||
-		 (ask.command == DP_STATUS && !dp_pace_may_ask())))
-		return false;
+	if (!refuse && !dp_payment_is_known(&ask))
+	{
+		if (dp_payment_needs_place(&ask) && !dp_place_is_free(ask.server))
+			return false;
+		if (ask.command == DP_STATUS && !dp_pace_may_ask())
+		{
+			question_waits = true;
+			return false;
+		}
+	}
 	if (!dp_mailbox_take(&waiter))
 		return true;
 	if (ask.command == DP_WAIT)
@@ -343,6 +351,7 @@ serve_posts(void)
 {
 	int			kept = 0;
 
+	question_waits = false;
 	for (int i = 0; i < queue_length; i++)
 	{
 		int			slot = queue[i];
@@ -578,8 +587,7 @@ sleep_time(void)
 		timeout = earlier(timeout, Max(0, (stop_by - GetCurrentTimestamp()) / 1000 + 1));
 	if (dp_job_count() == 0 && !stopping)
 		timeout = earlier(timeout, IDLE_LOOK_MS);
-	/* a question may be waiting for its turn */
-	if (queue_length > 0 && !dp_pace_may_ask())
+	if (question_waits)
 		timeout = earlier(timeout, QUESTION_TURN_MS);
 	return timeout;
 }
