@@ -97,7 +97,7 @@ for my $i (1 .. $count)
 	my %echo = (ref_id => $ref_id, customer_no => '530000000001', code => $code);
 	$text =~ s/("data"\s*:.*?"$_"\s*:\s*)"[^"]*"/$1"$echo{$_}"/s for sort keys %echo;
 	# one in ten stays as it is
-	for (1 .. int(rand 10) ? 1 + rand 3 : 0)
+	for (1 .. (int(rand 10) ? 1 + rand 3 : 0))
 	{
 		my $kind = (sort keys %kinds)[ rand keys %kinds ];
 		$text = $kinds{$kind}->($text) if length $text;
@@ -179,7 +179,13 @@ for my $round (1 .. 3)
 	# what malloc keeps has settled by then
 	$peak = worker_memory('VmRSS') if $round == 2;
 }
-cmp_ok(worker_memory('VmRSS') - $peak, '<', 32 * 1024, 'J16: the worker has not grown by having all that again');
+SKIP:
+{
+	# which keeps what is freed for a while, to see who still uses it
+	skip 'the memory sanitizer keeps what is freed', 1
+	  if PostgreSQL::Test::Utils::slurp_file('/proc/' . DigipayTest::worker_pid($node) . '/maps') =~ /libasan/;
+	cmp_ok(worker_memory('VmRSS') - $peak, '<', 32 * 1024, 'J16: the worker has not grown by having all that again');
+}
 is($provider->books("$_-1")->{pay_requests}, 1, "J16 $_: received once") for sort keys %mass;
 
 # ---------------------------------------------------------------------------
