@@ -9,6 +9,9 @@ OBJS        = \
 	src/api_queue.o \
 	src/argument.o \
 	src/backlog.o \
+	src/bill.o \
+	src/calendar.o \
+	src/cast.o \
 	src/charset.o \
 	src/client.o \
 	src/credential.o \
@@ -29,6 +32,7 @@ OBJS        = \
 	src/payment.o \
 	src/place.o \
 	src/problem.o \
+	src/purge.o \
 	src/reply.o \
 	src/request.o \
 	src/situation.o \

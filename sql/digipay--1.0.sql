@@ -433,6 +433,14 @@ REVOKE ALL ON FUNCTION digipay_take_over(boolean) FROM PUBLIC;
 COMMENT ON FUNCTION digipay_take_over(boolean) IS
 'makes this database''s queue its own after a copy, a restore or a promotion: call it when the other database pays no more';
 
+CREATE FUNCTION digipay_purge(before date)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'digipay_purge'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_purge(date) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_purge(date) IS
+'reduces the payments before that day to stubs, which still keep their ref_ids from being paid again; how many';
+
 CREATE FUNCTION digipay_stats()
 RETURNS TABLE (started_at timestamptz, sent bigint, succeeded bigint, failed bigint,
 	rejected bigint, refunded bigint, pending bigint, unknown bigint, not_sent bigint,
@@ -525,3 +533,637 @@ COMMENT ON COLUMN digipay_response_code.created IS 'whether the provider then ha
 COMMENT ON COLUMN digipay_response_code.on_pay IS 'the state of a payment that is answered so';
 COMMENT ON COLUMN digipay_response_code.on_status IS 'the state that such an answer to a status question leads to; NULL: it says nothing about the payment';
 COMMENT ON COLUMN digipay_response_code.on_webhook IS 'the state that such a call-back leads to; NULL: it says nothing about the payment';
+
+--
+-- What a bill's words mean: pure functions, for everybody.  None raises; what
+-- cannot be read is NULL.
+--
+
+CREATE FUNCTION digipay_period(periode text, family text DEFAULT NULL,
+	OUT month daterange, OUT kind text, OUT number integer)
+AS 'MODULE_PATHNAME', 'digipay_period'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION digipay_period(text, text) IS
+'what a bill''s period means: a month, or months (how many), an instalment (which one), a tax_year; the product family decides where digits alone cannot';
+
+CREATE FUNCTION digipay_to_numeric(value text)
+RETURNS numeric
+AS 'MODULE_PATHNAME', 'digipay_to_numeric'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION digipay_to_numeric(text) IS
+'an amount from a bill''s text; NULL for what is none';
+
+CREATE FUNCTION digipay_to_integer(value text)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'digipay_to_integer'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION digipay_to_integer(text) IS
+'a whole number from a bill''s text, leading zeros allowed; NULL for what is none';
+
+CREATE FUNCTION digipay_to_date(value text)
+RETURNS date
+AS 'MODULE_PATHNAME', 'digipay_to_date'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION digipay_to_date(text) IS
+'a day from a bill''s text, of several the last one; NULL for what is none';
+
+--
+-- Which family of products a code belongs to.  Codes are chosen for each
+-- account, so there is a table for the user's own beside the documented ones.
+--
+
+CREATE TABLE digipay_product (
+	code text NOT NULL CHECK (code OPERATOR(pg_catalog.<>) ''),
+	family text NOT NULL CONSTRAINT digipay_product_family_check CHECK (family IN (
+		'pln', 'pdam', 'hp', 'internet', 'bpjs', 'multifinance', 'pbb', 'pgas', 'tv',
+		'plnnontaglis', 'emoney', 'samsat', 'bpjstk', 'bpjstkpu', 'pdl')),
+	server name NOT NULL DEFAULT '',
+	PRIMARY KEY (code, server)
+);
+COMMENT ON TABLE digipay_product IS
+'your own product codes and what they are: adds to the documented codes, or overrides them';
+COMMENT ON COLUMN digipay_product.code IS 'the code, as given to digipay_pay';
+COMMENT ON COLUMN digipay_product.family IS 'the family of products that it belongs to';
+COMMENT ON COLUMN digipay_product.server IS 'the server where it means that; empty: every server that says nothing else';
+SELECT pg_catalog.pg_extension_config_dump('digipay_product', '');
+
+CREATE VIEW digipay_product_family AS
+	SELECT own.code, own.server, own.family, false AS built_in
+	FROM digipay_product own
+	UNION ALL
+	SELECT documented.code, '', documented.family, true
+	FROM (VALUES
+		('pln', 'pln'), ('dspln', 'pln'), ('BPLN', 'pln'), ('pdam', 'pdam'), ('hp', 'hp'),
+		('internet', 'internet'), ('bpjs', 'bpjs'), ('multifinance', 'multifinance'),
+		('pbb', 'pbb'), ('cimahi', 'pbb'), ('pgas', 'pgas'), ('tv', 'tv'),
+		('plnnontaglis', 'plnnontaglis'), ('emoney', 'emoney'), ('samsat', 'samsat'),
+		('bpjstk', 'bpjstk'), ('bpjstkpu', 'bpjstkpu'), ('pdl', 'pdl')
+	) AS documented (code, family)
+	WHERE NOT EXISTS (
+		SELECT FROM digipay_product own
+		WHERE own.code = documented.code AND own.server = '');
+COMMENT ON VIEW digipay_product_family IS
+'all known product codes and their families: yours and the documented ones';
+COMMENT ON COLUMN digipay_product_family.code IS 'the code, as given to digipay_pay';
+COMMENT ON COLUMN digipay_product_family.server IS 'the server where it means that; empty: every server that says nothing else';
+COMMENT ON COLUMN digipay_product_family.family IS 'the family of products that it belongs to';
+COMMENT ON COLUMN digipay_product_family.built_in IS 'true for a documented code, false for one of yours';
+
+--
+-- The payments as reports see them: no tests, and with their family.
+--
+
+-- for reports of some days; what it indexes never changes, so that claims stay
+-- HOT updates
+CREATE INDEX digipay_payment_day_idx ON digipay_payment (day);
+COMMENT ON INDEX digipay_payment_day_idx IS 'the payments of some days; for reports';
+
+CREATE VIEW digipay_product_payment AS
+	SELECT p.server, p.ref_id, p.day, p.state, coalesce(own.family, every.family) AS family,
+		p.code, p.customer_no, p.name, p.price, p.selling_price, p.admin,
+		p.base_commission, p.balance, p.status, p.rc, p.message, p.sn, p.periode,
+		p."desc", p.error, p.requested_at, p.sent_at, p.replied_at, p.final_at,
+		p.account, p.requested_by, p.status_checks, p.next_check_at, p.http_status
+	FROM digipay_payment p
+		LEFT JOIN digipay_product own ON own.code = p.code AND own.server = p.server
+		LEFT JOIN digipay_product_family every ON every.code = p.code AND every.server = ''
+	WHERE NOT p.testing;
+COMMENT ON VIEW digipay_product_payment IS
+'the payments, tests left out, each with the family of its product; all reports read this';
+
+--
+-- One view for each family: what every payment has, then the fields of its
+-- "desc" by their own names.  Made from one list, so that the families cannot
+-- drift apart.  What is parsed has its text beside it, as sent; "desc" has all.
+--
+--	text	as sent
+--	number	an amount
+--	count	a whole number
+--	ordinal	the same from text with leading zeros, and that text
+--	date	a day, and the text that it was read from
+--	area	square metres, and the text that they were read from
+--	json	as sent
+--
+
+DO $make$
+DECLARE
+	common CONSTANT text := 'p.server, p.ref_id, p.day, p.state, p.code, p.customer_no, p.name, '
+		'p.price, p.selling_price, p.admin, p.base_commission, p.sn, p.requested_at, p.final_at';
+	view record;
+	field record;
+BEGIN
+	FOR view IN
+		WITH field (no, families, key, kind, comment) AS (
+			SELECT pg_catalog.row_number() OVER (), listed.*
+			FROM (VALUES
+				('{pln,pdam}', 'tarif', 'text', 'tariff'),
+				('{pln}', 'daya', 'count', 'power, in VA'),
+				('{pln,pdam,hp,internet,bpjs,multifinance,pbb,pgas,tv,plnnontaglis,emoney,samsat,bpjstk,bpjstkpu,pdl}',
+					'lembar_tagihan', 'count', 'number of bills, as the provider says; digipay_bill counts them'),
+				('{bpjs}', 'jumlah_peserta', 'count', 'number of persons insured'),
+				('{pdam,bpjs,pbb,pgas,samsat,pdl}', 'alamat', 'text', 'address'),
+				('{pdam}', 'jatuh_tempo', 'date', 'when the bill is due, at the latest'),
+				('{multifinance}', 'item_name', 'text', 'what is paid for'),
+				('{multifinance}', 'no_rangka', 'text', 'chassis number'),
+				('{multifinance}', 'no_pol', 'text', 'number plate'),
+				('{multifinance}', 'tenor', 'ordinal', 'number of instalments in all'),
+				('{pbb,pdl}', 'tahun_pajak', 'ordinal', 'tax year'),
+				('{pbb,pdl}', 'kelurahan', 'text', 'ward'),
+				('{pbb,pdl}', 'kecamatan', 'text', 'district'),
+				('{pbb,pdl}', 'kode_kab_kota', 'text', 'code of the regency or city'),
+				('{pbb,pdl}', 'kab_kota', 'text', 'regency or city'),
+				('{pdl}', 'provinsi', 'text', 'province'),
+				('{pbb,pdl}', 'luas_tanah', 'area', 'land'),
+				('{pbb,pdl}', 'luas_gedung', 'area', 'building'),
+				('{plnnontaglis}', 'transaksi', 'text', 'what is paid for'),
+				('{plnnontaglis}', 'no_registrasi', 'text', 'registration number'),
+				('{plnnontaglis}', 'tanggal_registrasi', 'date', 'day of registration'),
+				('{samsat}', 'nomor_identitas', 'text', 'identity number of the owner'),
+				('{samsat}', 'nomor_rangka', 'text', 'chassis number'),
+				('{samsat}', 'nomor_mesin', 'text', 'engine number'),
+				('{samsat}', 'nomor_polisi', 'text', 'number plate'),
+				('{samsat}', 'milik_kenama', 'text', 'which of the owner''s vehicles'),
+				('{samsat}', 'merek_kb', 'text', 'make'),
+				('{samsat}', 'model_kb', 'text', 'model'),
+				('{samsat}', 'tahun_buatan', 'ordinal', 'year of manufacture'),
+				('{samsat}', 'tgl_akhir_pajak_baru', 'date', 'last day that the tax is paid for'),
+				('{samsat}', 'biaya_pokok_bbn', 'number', 'transfer duty'),
+				('{samsat}', 'biaya_pokok_swd', 'number', 'accident insurance'),
+				('{samsat}', 'biaya_pokok_pkb', 'number', 'vehicle tax'),
+				('{samsat}', 'biaya_denda_swd', 'number', 'fine on the accident insurance'),
+				('{samsat}', 'biaya_denda_bbn', 'number', 'fine on the transfer duty'),
+				('{samsat}', 'biaya_denda_pkb', 'number', 'fine on the vehicle tax'),
+				('{samsat}', 'biaya_admin_stnk', 'number', 'fee for the registration document'),
+				('{samsat}', 'biaya_admin_tnkb', 'number', 'fee for the number plate; the provider also calls it biaya_tnkb, which is read as well'),
+				('{samsat}', 'biaya_parkir_pokok', 'number', 'parking'),
+				('{samsat}', 'biaya_pajak_progresif', 'number', 'progressive tax'),
+				('{bpjstk,bpjstkpu}', 'kode_iuran', 'text', 'code of the contribution'),
+				('{bpjstk}', 'kode_program', 'text', 'code of the programme'),
+				('{bpjstkpu}', 'npp', 'text', 'number of the company'),
+				('{bpjstkpu}', 'kode_divisi', 'text', 'code of the division'),
+				('{bpjstk,bpjstkpu}', 'jkk', 'number', 'work accident insurance'),
+				('{bpjstk,bpjstkpu}', 'jkm', 'number', 'life insurance'),
+				('{bpjstk,bpjstkpu}', 'jht', 'number', 'old-age savings'),
+				('{bpjstkpu}', 'jpk', 'number', 'health insurance'),
+				('{bpjstkpu}', 'jpn', 'number', 'pension'),
+				('{bpjstk}', 'kantor_cabang', 'text', 'branch'),
+				('{bpjstk}', 'tgl_efektif', 'date', 'valid from'),
+				('{bpjstk}', 'tgl_expired', 'date', 'valid until'),
+				('{pln,pdam,internet,bpjs,multifinance,pgas,tv}', 'detail', 'json',
+					'the bill''s periods, as sent; digipay_bill has a row for each')
+			) AS listed
+		), source AS (
+			SELECT f.*, pg_catalog.unnest(f.families::text[]) AS family, CASE f.key
+					WHEN 'biaya_admin_tnkb' THEN
+						'coalesce(p."desc"->>''biaya_admin_tnkb'', p."desc"->>''biaya_tnkb'')'
+					ELSE format('p."desc"->>%L', f.key)
+				END AS value
+			FROM field f
+		)
+		SELECT 'digipay_' || s.family AS name, s.family,
+			pg_catalog.jsonb_object_agg(s.key, s.comment) AS comments,
+			string_agg(format(CASE s.kind
+					WHEN 'text' THEN '%1$s AS %2$I'
+					WHEN 'number' THEN 'digipay_to_numeric(%1$s) AS %2$I'
+					WHEN 'count' THEN 'digipay_to_integer(%1$s) AS %2$I'
+					WHEN 'ordinal' THEN 'digipay_to_integer(%1$s) AS %2$I, %1$s AS %3$I'
+					WHEN 'date' THEN 'digipay_to_date(%1$s) AS %2$I, %1$s AS %3$I'
+					WHEN 'area' THEN 'digipay_to_numeric("substring"(%1$s, %5$L)) AS %4$I, %1$s AS %2$I'
+					WHEN 'json' THEN 'p."desc"->%6$L AS %2$I'
+				END, s.value, s.key, s.key || '_text', s.key || '_m2',
+				'^ *([0-9]+(?:[.][0-9]+)?) *[mM]2? *$', s.key), ', ' ORDER BY s.no) AS columns
+		FROM source s
+		GROUP BY s.family
+	LOOP
+		EXECUTE format('CREATE VIEW %I AS SELECT %s, %s, p."desc" FROM digipay_product_payment p WHERE p.family = %L',
+			view.name, common, view.columns, view.family);
+		EXECUTE format('COMMENT ON VIEW %I IS %L', view.name,
+			format('the payments of the family %s, tests left out, with the fields of their bills', view.family));
+		FOR field IN
+			SELECT a.attname AS name, coalesce(view.comments->>a.attname,
+				CASE WHEN a.attname LIKE '%\_text' THEN left(a.attname, -5) || ', as sent' END,
+				CASE WHEN a.attname LIKE '%\_m2' THEN left(a.attname, -3) || ', in square metres' END,
+				pg_catalog.col_description('digipay_payment'::regclass, j.attnum)) AS comment
+			FROM pg_catalog.pg_attribute a
+				LEFT JOIN pg_catalog.pg_attribute j
+					ON j.attrelid = 'digipay_payment'::regclass AND j.attname = a.attname
+			WHERE a.attrelid = view.name::regclass AND a.attnum > 0
+		LOOP
+			EXECUTE format('COMMENT ON COLUMN %I.%I IS %L', view.name, field.name, field.comment);
+		END LOOP;
+	END LOOP;
+
+	FOR field IN
+		SELECT a.attname AS name, coalesce(pg_catalog.col_description('digipay_payment'::regclass, j.attnum),
+			'the family of the product; NULL: not known, see digipay_product') AS comment
+		FROM pg_catalog.pg_attribute a
+			LEFT JOIN pg_catalog.pg_attribute j
+				ON j.attrelid = 'digipay_payment'::regclass AND j.attname = a.attname
+		WHERE a.attrelid = 'digipay_product_payment'::regclass AND a.attnum > 0
+	LOOP
+		EXECUTE format('COMMENT ON COLUMN digipay_product_payment.%I IS %L', field.name, field.comment);
+	END LOOP;
+END
+$make$;
+
+--
+-- Reports.  By the day in Asia/Jakarta: a condition on "day" reads those days
+-- and no others.  Money counts where it has moved: in what has succeeded.
+--
+
+CREATE FUNCTION digipay_bill_json("desc" jsonb, family text, periode text,
+	selling_price numeric, admin numeric)
+RETURNS TABLE (no integer, periode text, month daterange, kind text, number integer,
+	amount numeric, fine numeric, other numeric, admin numeric)
+AS 'MODULE_PATHNAME', 'digipay_bill_json'
+LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION digipay_bill_json(jsonb, text, text, numeric, numeric) IS
+'the periods of a payment''s bill, at least one, with money that adds up to the selling price; behind the view digipay_bill';
+
+CREATE VIEW digipay_bill AS
+	SELECT p.server, p.ref_id, p.day, p.state, p.family, p.code, p.customer_no, p.name,
+		b.no, b.periode, b.month, b.kind, b.number, b.amount, b.fine, b.other, b.admin
+	FROM digipay_product_payment p
+		CROSS JOIN LATERAL digipay_bill_json(p."desc", p.family, p.periode, p.selling_price, p.admin) b;
+COMMENT ON VIEW digipay_bill IS
+'one row for each period of each payment''s bill, at least one; amount, fine, other and admin add up to the selling price';
+
+CREATE VIEW digipay_daily AS
+	SELECT p.day, p.server, count(*) AS payments,
+		count(*) FILTER (WHERE p.state = 'succeeded') AS succeeded,
+		count(*) FILTER (WHERE p.state = 'failed') AS failed,
+		count(*) FILTER (WHERE p.state = 'rejected') AS rejected,
+		count(*) FILTER (WHERE p.state = 'refunded') AS refunded,
+		count(*) FILTER (WHERE p.state = 'cancelled') AS cancelled,
+		count(*) FILTER (WHERE p.state = 'not_sent') AS not_sent,
+		count(*) FILTER (WHERE p.state = 'queued') AS queued,
+		count(*) FILTER (WHERE p.state = 'sending') AS sending,
+		count(*) FILTER (WHERE p.state = 'pending') AS pending,
+		count(*) FILTER (WHERE p.state = 'unknown') AS unknown,
+		count(*) FILTER (WHERE p.state = 'review') AS review,
+		coalesce(sum(p.price) FILTER (WHERE p.state = 'succeeded'), 0) AS paid,
+		coalesce(sum(p.selling_price) FILTER (WHERE p.state = 'succeeded'), 0) AS charged,
+		coalesce(sum(p.selling_price - p.price) FILTER (WHERE p.state = 'succeeded'), 0) AS margin
+	FROM digipay_product_payment p
+	GROUP BY p.day, p.server;
+COMMENT ON VIEW digipay_daily IS
+'payments and money of each day and server';
+
+-- a view for a look at the days, and a function for what cannot be added up
+CREATE VIEW digipay_product_stats AS
+	SELECT p.day, p.server, p.family, p.code, count(*) AS payments,
+		count(*) FILTER (WHERE p.state = 'succeeded') AS succeeded,
+		count(*) FILTER (WHERE p.state IN ('failed', 'rejected', 'refunded')) AS not_succeeded,
+		round(avg(CASE WHEN p.state = 'succeeded' THEN 1
+				WHEN p.state IN ('failed', 'rejected', 'refunded') THEN 0 END), 4) AS success_rate,
+		percentile_disc(0.5) WITHIN GROUP (ORDER BY p.final_at - p.requested_at)
+			FILTER (WHERE p.state IN ('succeeded', 'failed', 'rejected')) AS p50,
+		percentile_disc(0.95) WITHIN GROUP (ORDER BY p.final_at - p.requested_at)
+			FILTER (WHERE p.state IN ('succeeded', 'failed', 'rejected')) AS p95,
+		coalesce(sum(p.price) FILTER (WHERE p.state = 'succeeded'), 0) AS paid,
+		coalesce(sum(p.selling_price) FILTER (WHERE p.state = 'succeeded'), 0) AS charged,
+		coalesce(sum(p.selling_price - p.price) FILTER (WHERE p.state = 'succeeded'), 0) AS margin
+	FROM digipay_product_payment p
+	GROUP BY p.day, p.server, p.family, p.code;
+COMMENT ON VIEW digipay_product_stats IS
+'of each day, server and product: how many succeed, how long it takes, and what it earns';
+
+CREATE FUNCTION digipay_product_stats(since date, until date)
+RETURNS TABLE (server name, family text, code text, payments bigint, succeeded bigint,
+	not_succeeded bigint, success_rate numeric, p50 interval, p95 interval,
+	paid numeric, charged numeric, margin numeric)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 50
+BEGIN ATOMIC
+	SELECT p.server, p.family, p.code, count(*),
+		count(*) FILTER (WHERE p.state = 'succeeded'),
+		count(*) FILTER (WHERE p.state IN ('failed', 'rejected', 'refunded')),
+		round(avg(CASE WHEN p.state = 'succeeded' THEN 1
+				WHEN p.state IN ('failed', 'rejected', 'refunded') THEN 0 END), 4),
+		percentile_disc(0.5) WITHIN GROUP (ORDER BY p.final_at - p.requested_at)
+			FILTER (WHERE p.state IN ('succeeded', 'failed', 'rejected')),
+		percentile_disc(0.95) WITHIN GROUP (ORDER BY p.final_at - p.requested_at)
+			FILTER (WHERE p.state IN ('succeeded', 'failed', 'rejected')),
+		coalesce(sum(p.price) FILTER (WHERE p.state = 'succeeded'), 0),
+		coalesce(sum(p.selling_price) FILTER (WHERE p.state = 'succeeded'), 0),
+		coalesce(sum(p.selling_price - p.price) FILTER (WHERE p.state = 'succeeded'), 0)
+	FROM digipay_product_payment p
+	WHERE p.day BETWEEN since AND until
+	GROUP BY p.server, p.family, p.code;
+END;
+REVOKE ALL ON FUNCTION digipay_product_stats(date, date) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_product_stats(date, date) IS
+'the view digipay_product_stats over all these days together, both included';
+
+CREATE VIEW digipay_response_stats AS
+	SELECT p.day, p.server, p.code, p.rc,
+		coalesce(r.meaning, CASE WHEN p.rc IS NULL THEN 'no answer' ELSE 'not documented' END) AS meaning,
+		count(*) AS payments,
+		round(count(*) / sum(count(*)) OVER (PARTITION BY p.day, p.server, p.code), 4) AS share
+	FROM digipay_product_payment p
+		LEFT JOIN digipay_response_codes() r ON r.rc = p.rc
+	GROUP BY p.day, p.server, p.code, p.rc, r.meaning;
+COMMENT ON VIEW digipay_response_stats IS
+'what the provider answers: how often each response code, of each day, server and product';
+
+CREATE VIEW digipay_pending_age AS
+	SELECT b.bucket, b.older_than,
+		count(p.ref_id) AS payments,
+		count(*) FILTER (WHERE p.state = 'queued') AS queued,
+		count(*) FILTER (WHERE p.state = 'sending') AS sending,
+		count(*) FILTER (WHERE p.state = 'pending') AS pending,
+		count(*) FILTER (WHERE p.state = 'unknown') AS unknown,
+		count(*) FILTER (WHERE p.state = 'review') AS review,
+		max(p.age) AS oldest
+	FROM (VALUES
+			('under 1 minute', interval '0', interval '1 min'),
+			('1 to 10 minutes', interval '1 min', interval '10 min'),
+			('10 minutes to 1 hour', interval '10 min', interval '1 h'),
+			('1 to 6 hours', interval '1 h', interval '6 h'),
+			('6 to 24 hours', interval '6 h', interval '24 h'),
+			('1 to 7 days', interval '24 h', interval '7 d'),
+			('7 to 90 days', interval '7 d', interval '90 d'),
+			('over 90 days', interval '90 d', NULL)
+		) AS b (bucket, older_than, younger_than)
+		LEFT JOIN (
+			SELECT u.ref_id, u.state, greatest(u.age, interval '0') AS age
+			FROM digipay_unsettled u
+			WHERE NOT u.testing
+		) AS p ON p.age >= b.older_than AND (p.age < b.younger_than OR b.younger_than IS NULL)
+	GROUP BY b.bucket, b.older_than
+	ORDER BY b.older_than;
+COMMENT ON VIEW digipay_pending_age IS
+'what is not final, or waits for a person, by its age; always all the buckets';
+
+-- What the provider's replies tell of the deposit.  A reply to the payment itself
+-- belongs to the payment's day; what was asked about belongs to the day of the
+-- answer, which its balance is of.  (Claims change nothing that this index has,
+-- and few payments are in it.)
+CREATE INDEX digipay_payment_asked_idx
+	ON digipay_payment ((pg_catalog.timezone('Asia/Jakarta', replied_at)::pg_catalog.date))
+	WHERE status_checks > 0;
+COMMENT ON INDEX digipay_payment_asked_idx IS
+'what the provider was asked about, by the day of its answer; for reports';
+
+CREATE VIEW digipay_booking AS
+	SELECT p.day, p.account, p.server, p.ref_id, p.replied_at, p.price, p.balance
+	FROM digipay_payment p
+	WHERE p.status_checks = 0 AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
+		AND p.price IS NOT NULL AND p.balance IS NOT NULL
+	UNION ALL
+	SELECT timezone('Asia/Jakarta', p.replied_at)::date, p.account, p.server, p.ref_id,
+		p.replied_at, p.price, p.balance
+	FROM digipay_payment p
+	WHERE p.status_checks > 0 AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
+		AND p.price IS NOT NULL AND p.balance IS NOT NULL;
+COMMENT ON VIEW digipay_booking IS
+'what was taken from a deposit and what was left of it, by the day of the reply';
+
+CREATE VIEW digipay_balance_trend AS
+	SELECT b.day, b.account,
+		(array_agg(b.balance + b.price ORDER BY b.replied_at, b.ref_id))[1] AS opening,
+		min(b.balance) AS lowest, max(b.balance) AS highest,
+		(array_agg(b.balance ORDER BY b.replied_at DESC, b.ref_id DESC))[1] AS closing,
+		sum(b.price) AS paid, max(b.replied_at) AS last_reply
+	FROM digipay_booking b
+	GROUP BY b.day, b.account;
+COMMENT ON VIEW digipay_balance_trend IS
+'the deposit of each account by day, as the provider''s replies tell it';
+
+-- What was there before a booking must be what another booking has left.  As a
+-- set, since replies of what is in flight together come in any order.  Looked
+-- for on the same day, on the day before that the account was used (or each day
+-- would begin with a gap), and on the next day (for what is in flight at
+-- midnight).  Day by day, so that a condition on the day reads no others.
+CREATE VIEW digipay_balance_gap AS
+	SELECT d.day, gap.account, gap.server, gap.ref_id, gap.replied_at,
+		gap.previous AS expected, gap.before AS found, gap.before - gap.previous AS difference
+	FROM generate_series(
+			(SELECT min(p.day) FROM digipay_payment p)::timestamp,
+			(SELECT timezone('Asia/Jakarta', now())::date)::timestamp,
+			interval '1 day') AS s (at)
+		CROSS JOIN LATERAL (SELECT s.at::date AS day) AS d
+		CROSS JOIN LATERAL (
+			WITH today AS MATERIALIZED (
+				SELECT b.account, b.server, b.ref_id, b.replied_at, b.balance,
+					b.balance + b.price AS before
+				FROM digipay_booking b
+				WHERE b.day = d.day
+			), earlier AS MATERIALIZED (
+				SELECT b.account, b.ref_id, b.replied_at, b.balance
+				FROM (SELECT DISTINCT t.account FROM today t) AS used
+					CROSS JOIN LATERAL (
+						SELECT p.day
+						FROM digipay_payment p
+						WHERE p.day BETWEEN d.day - 31 AND d.day - 1 AND p.account = used.account
+							AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
+							AND p.price IS NOT NULL AND p.balance IS NOT NULL
+						ORDER BY p.day DESC
+						LIMIT 1
+					) AS last
+					JOIN digipay_booking b ON b.day = last.day AND b.account = used.account
+			), known AS (
+				SELECT t.account, t.ref_id, t.replied_at, t.balance, true AS is_today FROM today t
+				UNION ALL
+				SELECT e.account, e.ref_id, e.replied_at, e.balance, false FROM earlier e
+			), sequence AS (
+				SELECT k.account, k.ref_id, k.is_today,
+					lag(k.balance) OVER (PARTITION BY k.account ORDER BY k.replied_at, k.ref_id) AS previous
+				FROM known k
+			), unexplained AS MATERIALIZED (
+				SELECT t.account, t.server, t.ref_id, t.replied_at, t.before,
+					row_number() OVER (PARTITION BY t.account ORDER BY t.replied_at, t.ref_id) AS no
+				FROM today t
+				WHERE NOT EXISTS (
+					SELECT FROM known k
+					WHERE k.account = t.account AND k.balance = t.before AND k.ref_id <> t.ref_id)
+			)
+			SELECT u.account, u.server, u.ref_id, u.replied_at, u.before, q.previous
+			FROM unexplained u
+				JOIN sequence q ON q.account = u.account AND q.ref_id = u.ref_id AND q.is_today
+			WHERE NOT EXISTS (
+					SELECT FROM digipay_booking b
+					WHERE b.day = d.day + 1 AND b.account = u.account AND b.balance = u.before)
+				-- the first booking that is known of an account has none before it
+				AND (u.no > 1 OR EXISTS (SELECT FROM earlier e WHERE e.account = u.account))
+		) AS gap;
+COMMENT ON VIEW digipay_balance_gap IS
+'a deposit before a booking that no other booking has left: money came in (a positive difference), or went out by other ways';
+
+-- where it was true in all that the provider documents
+CREATE VIEW digipay_amount_mismatch AS
+	SELECT p.day, p.server, p.ref_id, p.family, p.code, p.selling_price, bill.expected,
+		p.selling_price - bill.expected AS difference
+	FROM digipay_product_payment p
+		CROSS JOIN LATERAL (
+			SELECT CASE WHEN count(*) = count(d.nilai_tagihan) THEN
+					sum(d.nilai_tagihan + coalesce(d.denda, 0) + coalesce(d.biaya_lain, 0))
+					+ coalesce(p.admin, 0)
+				END AS expected
+			FROM digipay_detail_json(p."desc") d
+		) AS bill
+	WHERE p.state = 'succeeded' AND p.family IN ('pln', 'pdam', 'internet', 'tv')
+		AND p.selling_price IS DISTINCT FROM bill.expected;
+COMMENT ON VIEW digipay_amount_mismatch IS
+'payments whose selling price is not the sum of their periods and the admin fee, of the families where it must be';
+
+CREATE FUNCTION digipay_rupiah(amount numeric)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT 'Rp ' || translate(to_char(amount,
+		CASE WHEN amount = trunc(amount) THEN 'FM999,999,999,999,999,990'
+			ELSE 'FM999,999,999,999,999,990.00' END), ',.', '.,');
+END;
+COMMENT ON FUNCTION digipay_rupiah(numeric) IS
+'an amount as Indonesians write it: Rp 11.000';
+
+CREATE FUNCTION digipay_receipt(ref_id text, server name DEFAULT NULL)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH payment AS (
+		SELECT p.* FROM digipay_product_payment p
+		WHERE p.ref_id = digipay_receipt.ref_id AND p.state = 'succeeded'
+			AND p.server = coalesce(digipay_receipt.server,
+				nullif(current_setting('digipay.server', true), '')::name, 'digipay')
+	), line (part, no, label, value, is_amount) AS (
+		SELECT 1, 1, 'Tanggal', to_char(timezone('Asia/Jakarta', p.final_at), 'DD-MM-YYYY HH24:MI') || ' WIB', false
+		FROM payment p
+		UNION ALL
+		SELECT 1, f.no, f.label, f.value, false
+		FROM payment p
+			CROSS JOIN LATERAL (VALUES
+				(2, 'No. Ref', p.ref_id),
+				(3, 'ID Pelanggan', p.customer_no),
+				(4, 'Nama', p.name),
+				(5, 'Alamat', p."desc"->>'alamat'),
+				(6, 'Tarif', p."desc"->>'tarif'),
+				(7, 'Daya', (p."desc"->>'daya') || ' VA'),
+				(8, 'Peserta', p."desc"->>'jumlah_peserta'),
+				(9, 'Barang', p."desc"->>'item_name'),
+				(10, 'No. Polisi', coalesce(p."desc"->>'no_pol', p."desc"->>'nomor_polisi')),
+				(11, 'Tenor', p."desc"->>'tenor'),
+				(12, 'Transaksi', p."desc"->>'transaksi'),
+				(13, 'No. Registrasi', p."desc"->>'no_registrasi')
+			) AS f (no, label, value)
+		WHERE f.value <> ''
+		UNION ALL
+		SELECT 2, b.no * 3 + f.no, f.label, digipay_rupiah(f.amount), true
+		FROM payment p
+			CROSS JOIN LATERAL digipay_bill_json(p."desc", p.family, p.periode, p.selling_price, p.admin) b
+			CROSS JOIN LATERAL (VALUES
+				(0, coalesce('Tagihan ' || CASE b.kind
+						WHEN 'month' THEN to_char(lower(b.month), 'MM/YYYY')
+						WHEN 'months' THEN b.number || ' bulan'
+						WHEN 'instalment' THEN 'ke-' || b.number
+						WHEN 'tax_year' THEN b.number::text
+						ELSE b.periode END, 'Tagihan'), b.amount),
+				(1, '  Denda', nullif(b.fine, 0)),
+				(2, '  Biaya lain', nullif(b.other, 0))
+			) AS f (no, label, amount)
+		WHERE f.amount IS NOT NULL
+		UNION ALL
+		SELECT 2, 1000000, 'Admin', digipay_rupiah(p.admin), true FROM payment p WHERE p.admin <> 0
+		UNION ALL
+		SELECT 3, 1, 'TOTAL', digipay_rupiah(p.selling_price), true FROM payment p
+		UNION ALL
+		SELECT 4, 1, 'SN', p.sn, false FROM payment p WHERE p.sn <> ''
+	), part (part, text) AS (
+		SELECT l.part, string_agg(CASE
+				WHEN l.is_amount THEN rpad(l.label, greatest(40 - length(l.value), length(l.label) + 1)) || l.value
+				ELSE rpad(l.label, 15) || ': ' || regexp_replace(l.value, '[[:cntrl:]]', ' ', 'g')
+			END, E'\n' ORDER BY l.no) || E'\n'
+		FROM line l
+		GROUP BY l.part
+	)
+	SELECT 'STRUK PEMBAYARAN ' || upper(coalesce(p.family, p.code)) || E'\n' ||
+		(SELECT string_agg(repeat('-', 40) || E'\n' || part.text, '' ORDER BY part.part) FROM part)
+	FROM payment p;
+END;
+REVOKE ALL ON FUNCTION digipay_receipt(text, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_receipt(text, name) IS
+'a receipt for the customer, as text; NULL for what has not succeeded, or was a test';
+
+--
+-- What the columns of the reports are
+--
+
+DO $make$
+DECLARE
+	meaning record;
+BEGIN
+	FOR meaning IN
+		SELECT c.oid::regclass AS view, a.attname AS name, what.comment
+		FROM pg_catalog.unnest('{digipay_bill,digipay_daily,digipay_product_stats,digipay_response_stats,
+				digipay_pending_age,digipay_booking,digipay_balance_trend,digipay_balance_gap,
+				digipay_amount_mismatch}'::regclass[]) AS c (oid)
+			JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+			LEFT JOIN LATERAL (
+				SELECT w.comment
+				FROM (VALUES
+					('digipay_balance_gap', 'day', 'the day of the reply, in Asia/Jakarta'),
+					('digipay_booking', 'day', 'the day of the reply, in Asia/Jakarta'),
+					('digipay_balance_trend', 'day', 'the day of the replies, in Asia/Jakarta'),
+					('digipay_amount_mismatch', 'expected', 'the sum of the periods and the admin fee; NULL: a period has no amount'),
+					('digipay_daily', 'payments', 'how many were asked for'),
+					('digipay_booking', 'price', 'what was taken from the deposit'),
+					('digipay_booking', 'balance', 'what was left of it'),
+					(NULL, 'day', 'the day that the payment was asked for, in Asia/Jakarta'),
+					(NULL, 'server', 'the foreign server that it was paid through'),
+					(NULL, 'account', 'username@host'),
+					(NULL, 'ref_id', 'your reference'),
+					(NULL, 'state', 'what is known of the payment'),
+					(NULL, 'family', 'the family of the product; NULL: not known, see digipay_product'),
+					(NULL, 'code', 'the product'),
+					(NULL, 'customer_no', 'the customer number'),
+					(NULL, 'name', 'the customer''s name'),
+					(NULL, 'no', 'number of the period in the bill, from 1'),
+					(NULL, 'periode', 'the period, in the words of the provider'),
+					(NULL, 'month', 'the month that the period means, see digipay_period'),
+					(NULL, 'kind', 'what the period is: month, months, instalment, tax_year; NULL: not understood'),
+					(NULL, 'number', 'how many months, which instalment, or the tax year'),
+					(NULL, 'amount', 'nilai_tagihan; where the provider gives none, the first period has what the selling price leaves'),
+					(NULL, 'fine', 'denda'),
+					(NULL, 'other', 'biaya_lain'),
+					(NULL, 'admin', 'admin fee; where the provider gives none by period, the first period has all'),
+					(NULL, 'payments', 'how many'),
+					(NULL, 'not_succeeded', 'failed, rejected or refunded'),
+					(NULL, 'success_rate', 'succeeded, of those that succeeded or did not; 0 to 1'),
+					(NULL, 'p50', 'half of them were final within this time'),
+					(NULL, 'p95', '19 of 20 were final within this time'),
+					(NULL, 'paid', 'money that left the deposit: price of what has succeeded'),
+					(NULL, 'charged', 'money from customers: selling_price of what has succeeded'),
+					(NULL, 'margin', 'selling_price - price of what has succeeded'),
+					(NULL, 'rc', 'response code; NULL: no answer'),
+					(NULL, 'meaning', 'what the response code means'),
+					(NULL, 'share', 'of the payments of that day, server and product; 0 to 1'),
+					(NULL, 'bucket', 'the age, in words'),
+					(NULL, 'older_than', 'the least age in this bucket'),
+					(NULL, 'oldest', 'the greatest age in this bucket'),
+					(NULL, 'replied_at', 'when the reply came'),
+					(NULL, 'opening', 'the deposit before the first booking of the day'),
+					(NULL, 'lowest', 'the least that was left after a booking'),
+					(NULL, 'highest', 'the most that was left after a booking'),
+					(NULL, 'closing', 'what was left after the last booking'),
+					(NULL, 'last_reply', 'when the last of them was heard of'),
+					(NULL, 'expected', 'what the booking before has left'),
+					(NULL, 'found', 'what was there: balance + price of this booking'),
+					(NULL, 'difference', 'what nothing explains'),
+					(NULL, 'selling_price', 'what our customer paid')
+				) AS w (view, name, comment)
+				WHERE w.name = a.attname AND coalesce(w.view::regclass = c.oid, true)
+				UNION ALL
+				SELECT 'how many are ' || a.attname
+				WHERE a.attname IN (SELECT e.enumlabel FROM pg_catalog.pg_enum e
+					WHERE e.enumtypid = 'digipay_state'::regtype)
+				LIMIT 1
+			) AS what ON true
+		WHERE a.attnum > 0
+	LOOP
+		IF meaning.comment IS NULL THEN
+			RAISE EXCEPTION 'no comment for %.%', meaning.view, meaning.name;
+		END IF;
+		EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', meaning.view, meaning.name, meaning.comment);
+	END LOOP;
+END
+$make$;

@@ -123,6 +123,13 @@ dp_md5_hex(const char *text, size_t len, char *hex, const char **why)
 #endif
 }
 
+/* 16 lets a range be refused without an error */
+#if PG_VERSION_NUM >= 160000
+#define dp_make_range(type, lower, upper) make_range(type, lower, upper, false, NULL)
+#else
+#define dp_make_range(type, lower, upper) make_range(type, lower, upper, false)
+#endif
+
 /* 18 calls the magic block by a longer name */
 #ifdef PG_MODULE_MAGIC_EXT
 #define DP_MODULE_MAGIC(the_version) \

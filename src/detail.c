@@ -19,38 +19,34 @@
 #include "utils/numeric.h"
 
 #include "amount.h"
+#include "detail.h"
 #include "srf.h"
 
 PG_FUNCTION_INFO_V1(digipay_detail);
 PG_FUNCTION_INFO_V1(digipay_detail_json);
-
-/* Columns of digipay_detail_row. */
-#define COLUMN_NO		0
-#define COLUMN_EXTRA	10
-#define N_COLUMNS		11
 
 /* The keys of a period that have a column, by column. */
 static const struct
 {
 	const char *key;
 	bool		amount;
-}			columns[N_COLUMNS] = {
-	[1] = {"periode", false},
-	[2] = {"nilai_tagihan", true},
-	[3] = {"admin", true},
-	[4] = {"denda", true},
-	[5] = {"biaya_lain", true},
-	[6] = {"meter_awal", false},
-	[7] = {"meter_akhir", false},
-	[8] = {"no_ref", false},
-	[9] = {"usage", false},
+}			columns[DP_DETAIL_COLUMNS] = {
+	[DP_DETAIL_PERIODE] = {"periode", false},
+	[DP_DETAIL_NILAI_TAGIHAN] = {"nilai_tagihan", true},
+	[DP_DETAIL_ADMIN] = {"admin", true},
+	[DP_DETAIL_DENDA] = {"denda", true},
+	[DP_DETAIL_BIAYA_LAIN] = {"biaya_lain", true},
+	[DP_DETAIL_METER_AWAL] = {"meter_awal", false},
+	[DP_DETAIL_METER_AKHIR] = {"meter_akhir", false},
+	[DP_DETAIL_NO_REF] = {"no_ref", false},
+	[DP_DETAIL_USAGE] = {"usage", false},
 };
 
 /* The column of that key, -1 if it has none. */
 static int
 find_column(const JsonbValue *key)
 {
-	for (int i = 1; i < COLUMN_EXTRA; i++)
+	for (int i = DP_DETAIL_PERIODE; i < DP_DETAIL_EXTRA; i++)
 	{
 		if (strlen(columns[i].key) == (size_t) key->val.string.len &&
 			memcmp(columns[i].key, key->val.string.val, key->val.string.len) == 0)
@@ -143,34 +139,34 @@ put_period(JsonbContainer *period, Datum *values, bool *nulls)
 	if (state != NULL)
 	{
 		extra = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-		values[COLUMN_EXTRA] = JsonbPGetDatum(JsonbValueToJsonb(extra));
-		nulls[COLUMN_EXTRA] = false;
+		values[DP_DETAIL_EXTRA] = JsonbPGetDatum(JsonbValueToJsonb(extra));
+		nulls[DP_DETAIL_EXTRA] = false;
 	}
 }
 
-/* One row, for a period that is an object or, oddly, something else. */
+/* One period, which is an object or, oddly, something else. */
 static void
-put_row(ReturnSetInfo *result, int no, JsonbValue *period)
+take_period(DpPeriodTaker take, void *taker, int no, JsonbValue *period)
 {
-	Datum		values[N_COLUMNS];
-	bool		nulls[N_COLUMNS];
+	Datum		values[DP_DETAIL_COLUMNS];
+	bool		nulls[DP_DETAIL_COLUMNS];
 
 	memset(nulls, true, sizeof(nulls));
-	values[COLUMN_NO] = Int32GetDatum(no);
-	nulls[COLUMN_NO] = false;
+	values[DP_DETAIL_NO] = Int32GetDatum(no);
+	nulls[DP_DETAIL_NO] = false;
 	if (period->type == jbvBinary && JsonContainerIsObject(period->val.binary.data))
 		put_period(period->val.binary.data, values, nulls);
 	else
 	{
-		values[COLUMN_EXTRA] = JsonbPGetDatum(JsonbValueToJsonb(period));
-		nulls[COLUMN_EXTRA] = false;
+		values[DP_DETAIL_EXTRA] = JsonbPGetDatum(JsonbValueToJsonb(period));
+		nulls[DP_DETAIL_EXTRA] = false;
 	}
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	take(taker, values, nulls);
 }
 
-/* The elements of the array "detail", each a row. */
+/* The elements of the array "detail", each a period. */
 static void
-put_array(ReturnSetInfo *result, JsonbContainer *array)
+take_array(DpPeriodTaker take, void *taker, JsonbContainer *array)
 {
 	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "digipay detail",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -188,7 +184,7 @@ put_array(ReturnSetInfo *result, JsonbContainer *array)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		old = MemoryContextSwitchTo(per_row);
-		put_row(result, ++no, &element);
+		take_period(take, taker, ++no, &element);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(per_row);
 	}
@@ -196,11 +192,12 @@ put_array(ReturnSetInfo *result, JsonbContainer *array)
 }
 
 /*
- * The periods in a product's own data.  "detail" missing, null or empty has
- * none; a single object counts as one.
+ * Hand over the periods in a product's own data, each in memory that is reused
+ * for the next.  "detail" missing, null or empty has none; a single object
+ * counts as one.
  */
-static void
-put_periods(ReturnSetInfo *result, Jsonb *desc)
+void
+dp_detail_read(Jsonb *desc, DpPeriodTaker take, void *taker)
 {
 	JsonbValue	detail;
 	JsonbValue *found;
@@ -214,17 +211,24 @@ put_periods(ReturnSetInfo *result, Jsonb *desc)
 	if (found->type == jbvBinary && JsonContainerSize(found->val.binary.data) == 0)
 		return;
 	if (found->type == jbvBinary && JsonContainerIsArray(found->val.binary.data))
-		put_array(result, found->val.binary.data);
+		take_array(take, taker, found->val.binary.data);
 	else
-		put_row(result, 1, found);
+		take_period(take, taker, 1, found);
+}
+
+/* A period as a row of the result. */
+static void
+put_row(void *taker, Datum *values, bool *nulls)
+{
+	ReturnSetInfo *result = taker;
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 Datum
 digipay_detail_json(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = dp_srf_begin(fcinfo);
-
-	put_periods(result, PG_GETARG_JSONB_P(0));
+	dp_detail_read(PG_GETARG_JSONB_P(0), put_row, dp_srf_begin(fcinfo));
 	return (Datum) 0;
 }
 
@@ -236,6 +240,6 @@ digipay_detail(PG_FUNCTION_ARGS)
 	Datum		desc = GetAttributeByName(PG_GETARG_HEAPTUPLEHEADER(0), "desc", &isnull);
 
 	if (!isnull)
-		put_periods(result, DatumGetJsonbP(desc));
+		dp_detail_read(DatumGetJsonbP(desc), put_row, result);
 	return (Datum) 0;
 }

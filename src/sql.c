@@ -351,4 +351,26 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" AND rc = '00' AND balance = $3::numeric",
 		3, {NAMEOID, TEXTOID, TEXTOID}
 	},
+	/* retention; what a stub keeps is what a sum needs, and what proves the payment */
+	[DP_SQL_PURGE_PAYMENTS] = {
+		"UPDATE $S.digipay_payment p SET name = NULL, message = NULL, periode = NULL,"
+		" \"desc\" = NULL, reply = NULL, error = 'purged'"
+		" WHERE p.day < $1 AND p.next_check_at IS NULL AND p.error IS DISTINCT FROM 'purged'"
+		" AND coalesce(p.final_at, p.requested_at) < timezone('Asia/Jakarta', $1::timestamp)",
+		1, {DATEOID}
+	},
+	[DP_SQL_PURGE_INQUIRIES] = {
+		"DELETE FROM $S.digipay_inquiry i"
+		" WHERE i.inquired_at < timezone('Asia/Jakarta', $1::timestamp)"
+		" AND NOT EXISTS (SELECT FROM $S.digipay_payment p"
+		" WHERE p.server = i.server AND p.ref_id = i.ref_id AND p.error IS DISTINCT FROM 'purged')",
+		1, {DATEOID}
+	},
+	[DP_SQL_PURGE_EVENTS] = {
+		"DELETE FROM $S.digipay_event e"
+		" WHERE e.at < timezone('Asia/Jakarta', $1::timestamp)"
+		" AND NOT EXISTS (SELECT FROM $S.digipay_payment p"
+		" WHERE p.server = e.server AND p.ref_id = e.ref_id AND p.error IS DISTINCT FROM 'purged')",
+		1, {DATEOID}
+	},
 };
