@@ -613,10 +613,10 @@ COMMENT ON COLUMN digipay_product_family.built_in IS 'true for a documented code
 -- The payments as reports see them: no tests, and with their family.
 --
 
--- for reports of some days; what it indexes never changes, so that claims stay
--- HOT updates
-CREATE INDEX digipay_payment_day_idx ON digipay_payment (day);
-COMMENT ON INDEX digipay_payment_day_idx IS 'the payments of some days; for reports';
+-- for reports of some days, and the last or first of a day; what it indexes never
+-- changes, so that claims stay HOT updates
+CREATE INDEX digipay_payment_day_idx ON digipay_payment (day, requested_at);
+COMMENT ON INDEX digipay_payment_day_idx IS 'the payments of some days, in their order; for reports';
 
 CREATE VIEW digipay_product_payment AS
 	SELECT p.server, p.ref_id, p.day, p.state, coalesce(own.family, every.family) AS family,
@@ -929,14 +929,15 @@ CREATE VIEW digipay_balance_trend AS
 COMMENT ON VIEW digipay_balance_trend IS
 'the deposit of each account by day, as the provider''s replies tell it';
 
--- What was there before a booking must be what another booking has left.  As a
--- set, since replies of what is in flight together come in any order.  Looked
--- for on the same day, on the day before that the account was used (or each day
--- would begin with a gap), and on the next day (for what is in flight at
--- midnight).  Day by day, so that a condition on the day reads no others.
+-- What was there before a booking must be what another booking has left: mostly
+-- the one before, but replies of what is in flight together come in any order,
+-- so any of the day will do, and at midnight the last of the day before that the
+-- account was used, or the first of the next day.  Day by day, so that a
+-- condition on the day reads those days and the edges of their neighbours.  (A
+-- booking of nothing shows nothing.)
 CREATE VIEW digipay_balance_gap AS
 	SELECT d.day, gap.account, gap.server, gap.ref_id, gap.replied_at,
-		gap.previous AS expected, gap.before AS found, gap.before - gap.previous AS difference
+		gap.expected, gap.before AS found, gap.before - gap.expected AS difference
 	FROM generate_series(
 			(SELECT min(p.day) FROM digipay_payment p)::timestamp,
 			(SELECT timezone('Asia/Jakarta', now())::date)::timestamp,
@@ -945,46 +946,51 @@ CREATE VIEW digipay_balance_gap AS
 		CROSS JOIN LATERAL (
 			WITH today AS MATERIALIZED (
 				SELECT b.account, b.server, b.ref_id, b.replied_at, b.balance,
-					b.balance + b.price AS before
+					b.balance + b.price AS before,
+					lag(b.balance) OVER (PARTITION BY b.account ORDER BY b.replied_at) AS previous
 				FROM digipay_booking b
-				WHERE b.day = d.day
-			), earlier AS MATERIALIZED (
-				SELECT b.account, b.ref_id, b.replied_at, b.balance
-				FROM (SELECT DISTINCT t.account FROM today t) AS used
-					CROSS JOIN LATERAL (
-						SELECT p.day
-						FROM digipay_payment p
-						WHERE p.day BETWEEN d.day - 31 AND d.day - 1 AND p.account = used.account
-							AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
-							AND p.price IS NOT NULL AND p.balance IS NOT NULL
-						ORDER BY p.day DESC
-						LIMIT 1
-					) AS last
-					JOIN digipay_booking b ON b.day = last.day AND b.account = used.account
-			), known AS (
-				SELECT t.account, t.ref_id, t.replied_at, t.balance, true AS is_today FROM today t
+				WHERE b.day = d.day AND b.price <> 0
+			), edge AS MATERIALIZED (
+				(SELECT p.account, p.balance
+				FROM digipay_payment p
+				WHERE p.day BETWEEN d.day - 31 AND d.day - 1
+					AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
+				ORDER BY p.day DESC, p.requested_at DESC
+				LIMIT 1000)
 				UNION ALL
-				SELECT e.account, e.ref_id, e.replied_at, e.balance, false FROM earlier e
-			), sequence AS (
-				SELECT k.account, k.ref_id, k.is_today,
-					lag(k.balance) OVER (PARTITION BY k.account ORDER BY k.replied_at, k.ref_id) AS previous
-				FROM known k
-			), unexplained AS MATERIALIZED (
-				SELECT t.account, t.server, t.ref_id, t.replied_at, t.before,
-					row_number() OVER (PARTITION BY t.account ORDER BY t.replied_at, t.ref_id) AS no
+				SELECT p.account, p.balance
+				FROM digipay_payment p
+				WHERE timezone('Asia/Jakarta', p.replied_at)::date = d.day - 1 AND p.status_checks > 0
+					AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
+				UNION ALL
+				(SELECT p.account, p.balance
+				FROM digipay_payment p
+				WHERE p.day = d.day + 1
+					AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
+				ORDER BY p.day, p.requested_at
+				LIMIT 1000)
+			), suspect AS MATERIALIZED (
+				SELECT t.account, t.server, t.ref_id, t.replied_at, t.before, t.previous,
+					row_number() OVER (PARTITION BY t.account ORDER BY t.replied_at) AS no
 				FROM today t
-				WHERE NOT EXISTS (
-					SELECT FROM known k
-					WHERE k.account = t.account AND k.balance = t.before AND k.ref_id <> t.ref_id)
+				WHERE t.before IS DISTINCT FROM t.previous
+					AND (t.account, t.before) NOT IN (SELECT k.account, k.balance FROM today k)
+					AND (t.account, t.before) NOT IN (SELECT e.account, e.balance FROM edge e)
 			)
-			SELECT u.account, u.server, u.ref_id, u.replied_at, u.before, q.previous
-			FROM unexplained u
-				JOIN sequence q ON q.account = u.account AND q.ref_id = u.ref_id AND q.is_today
-			WHERE NOT EXISTS (
-					SELECT FROM digipay_booking b
-					WHERE b.day = d.day + 1 AND b.account = u.account AND b.balance = u.before)
-				-- the first booking that is known of an account has none before it
-				AND (u.no > 1 OR EXISTS (SELECT FROM earlier e WHERE e.account = u.account))
+			SELECT s.account, s.server, s.ref_id, s.replied_at, s.before,
+				coalesce(s.previous, last.balance) AS expected
+			FROM suspect s
+				LEFT JOIN LATERAL (
+					SELECT p.balance
+					FROM digipay_payment p
+					WHERE s.no = 1 AND p.day BETWEEN d.day - 31 AND d.day - 1 AND p.account = s.account
+						AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
+					ORDER BY p.day DESC, p.requested_at DESC
+					LIMIT 1
+				) AS last ON true
+			-- an account that is seldom used has its last booking before the edge; and
+			-- the first booking that is known of one has none before it
+			WHERE CASE WHEN s.no > 1 THEN true ELSE last.balance <> s.before END
 		) AS gap;
 COMMENT ON VIEW digipay_balance_gap IS
 'a deposit before a booking that no other booking has left: money came in (a positive difference), or went out by other ways';

@@ -55,7 +55,10 @@ find_column(const JsonbValue *key)
 	return -1;
 }
 
-/* A value as an amount; false if it is none. */
+/*
+ * A value as an amount; false if it is none, or a number so long that a sum of
+ * such could raise.
+ */
 static bool
 as_amount(const JsonbValue *value, Datum *amount)
 {
@@ -63,17 +66,16 @@ as_amount(const JsonbValue *value, Datum *amount)
 	bool		good;
 
 	if (value->type == jbvNumeric)
-	{
-		*amount = NumericGetDatum(value->val.numeric);
-		return true;
-	}
-	if (value->type != jbvString)
+		text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	else if (value->type == jbvString)
+		text = pnstrdup(value->val.string.val, value->val.string.len);
+	else
 		return false;
-	text = pnstrdup(value->val.string.val, value->val.string.len);
 	good = dp_amount_is_numeric(text, false);
 	if (good)
-		*amount = DirectFunctionCall3(numeric_in, CStringGetDatum(text),
-									  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+		*amount = value->type == jbvNumeric ? NumericGetDatum(value->val.numeric) :
+			DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 	pfree(text);
 	return good;
 }

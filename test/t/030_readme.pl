@@ -92,6 +92,7 @@ sub masked
 	{
 		s/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d/<time>/g;
 		s/\d{4}-\d\d-\d\d/<date>/g;
+		s/\d\d-\d\d-\d{4} \d\d:\d\d/<time>/g;
 		s/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/<uuid>/g;
 		s/\bprocess \d+/process <pid>/g;
 		s/\bPID \d+/PID <pid>/g;
@@ -282,7 +283,7 @@ my @messages = $trouble =~ /^\| ((?!message|---)[^|]+) \|/mg;
 cmp_ok(scalar @messages, '>', 30, 'there are messages to look up');
 (my $literals = $source) =~ s/"\s*\n\s*"//g;
 $literals =~ s{/\*.*?\*/}{}gs;
-my $arguments = join '|', qw(ref_id ref_ids year amount max_price not_after outcome note timeout body);
+my $arguments = join '|', qw(ref_id ref_ids year amount max_price not_after outcome note timeout body before);
 my @stale;
 for my $message (@messages)
 {
