@@ -1008,6 +1008,8 @@ CREATE VIEW digipay_amount_mismatch AS
 			FROM digipay_detail_json(p."desc") d
 		) AS bill
 	WHERE p.state = 'succeeded' AND p.family IN ('pln', 'pdam', 'internet', 'tv')
+		-- of a stub the periods are gone
+		AND p.error IS DISTINCT FROM 'purged'
 		AND p.selling_price IS DISTINCT FROM bill.expected;
 COMMENT ON VIEW digipay_amount_mismatch IS
 'payments whose selling price is not the sum of their periods and the admin fee, of the families where it must be';
