@@ -30,7 +30,7 @@ LANGUAGE sql IMMUTABLE AS $$
 	END
 $$;
 
-CREATE PROCEDURE bench_fill(day date, payments integer) LANGUAGE sql AS $$
+CREATE PROCEDURE bench_fill(the_day date, payments integer) LANGUAGE sql AS $$
 	INSERT INTO digipay_payment (ref_id, state, code, customer_no, name, price, selling_price, admin,
 		base_commission, balance, status, rc, message, sn, periode, "desc", testing, requested_at,
 		sent_at, replied_at, final_at, server, account, requested_by, http_status, reply, origin)
@@ -45,11 +45,11 @@ CREATE PROCEDURE bench_fill(day date, payments integer) LANGUAGE sql AS $$
 		CASE WHEN known THEN s.reply || jsonb_build_object('ref_id', p.ref_id, 'balance', p.left_over,
 			'price', s.price + x, 'selling_price', s.selling_price + x, 'desc', bill) END, s.origin
 	FROM (
-		SELECT i, x, outcome, answer, known, a.testing, to_char(day, 'YYYYMMDD') || '-' || i AS ref_id, s,
-			timezone('Asia/Jakarta', day::timestamp) + i * (interval '1 day' / (payments + 1)) AS at,
+		SELECT i, x, outcome, answer, known, a.testing, to_char(the_day, 'YYYYMMDD') || '-' || i AS ref_id, s,
+			timezone('Asia/Jakarta', the_day::timestamp) + i * (interval '1 day' / (payments + 1)) AS at,
 			(200 + i * 7919 % 2800) * CASE WHEN i % 100 = 3 THEN 200 ELSE 1 END * interval '1 ms' AS took,
 			CASE WHEN known THEN 10000000000 - sum(CASE WHEN known AND NOT a.testing THEN s.price + x ELSE 0 END) OVER (ORDER BY i) END AS left_over,
-			CASE WHEN known THEN bench_desc(s.code, s."desc", i, x, day) END AS bill
+			CASE WHEN known THEN bench_desc(s.code, s."desc", i, x, the_day) END AS bill
 		FROM generate_series(1, payments) AS i
 			CROSS JOIN LATERAL (SELECT i * 37 % 500 * 100, i % 200 = 7, CASE
 					WHEN i % 100 < 93 THEN 'succeeded' WHEN i % 100 < 97 THEN 'failed'
