@@ -36,6 +36,19 @@
 #define DP_ERRCODE_NO_ANSWER		MAKE_SQLSTATE('P', 'Y', '0', '0', '5')
 #define DP_ERRCODE_MAX_PRICE		MAKE_SQLSTATE('P', 'Y', '0', '0', '6')
 
+/*
+ * The two spellings of one API.  A server's option says which one is spoken at
+ * that moment: each request, its reply and each call-back go by the account that
+ * was loaded for them, and nothing remembers in which one a payment was made.
+ */
+typedef enum DpDialect
+{
+	DP_DIGISWITCH,
+	DP_DIGIFLAZZ				/* of the parent service */
+} DpDialect;
+
+#define DP_DIALECT_COUNT	(DP_DIGIFLAZZ + 1)
+
 /* What can be asked of the worker. */
 typedef enum DpCommand
 {
@@ -167,6 +180,7 @@ typedef struct DpAccount
 	char	   *api_key;		/* NULL unless asked for; wipe after use */
 	char	   *api_key_file;	/* NULL: the key is in the mapping */
 	char	   *ca_file;		/* NULL: the system's authorities */
+	DpDialect	dialect;
 	bool		testing;
 	bool		paused;
 	bool		allow_private_address;
@@ -213,6 +227,7 @@ typedef struct DpResponse
 typedef struct DpReply
 {
 	bool		trusted;		/* well-formed, about this request, consistent */
+	bool		error_object;	/* all it has is rc and message, and may */
 	DpState		state;			/* what a payment answered so becomes */
 	DpEvent		event;			/* what a status or a call-back says */
 	const char *reason;			/* in words, unless all is well */

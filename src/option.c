@@ -29,7 +29,8 @@ typedef enum OptionType
 {
 	OPTION_TEXT,
 	OPTION_BOOL,
-	OPTION_INT
+	OPTION_INT,
+	OPTION_DIALECT
 } OptionType;
 
 typedef struct Option
@@ -45,7 +46,6 @@ typedef struct Option
 } Option;
 
 static const char *check_endpoint(const char *value);
-static const char *check_dialect(const char *value);
 static const char *check_file_name(const char *value);
 static const char *check_path(const char *value);
 static const char *check_username(const char *value);
@@ -58,7 +58,7 @@ static const char *check_key(const char *value);
 
 static const Option option_table[] = {
 	{"endpoint", ForeignServerRelationId, OPTION_TEXT, AT(endpoint), 0, 0, false, check_endpoint},
-	{"dialect", ForeignServerRelationId, OPTION_TEXT, NOWHERE, 0, 0, false, check_dialect},
+	{"dialect", ForeignServerRelationId, OPTION_DIALECT, AT(dialect), 0, 0, false, NULL},
 	{"testing", ForeignServerRelationId, OPTION_BOOL, AT(testing), 0, 0, false, NULL},
 	{"connect_timeout", ForeignServerRelationId, OPTION_INT, AT(connect_timeout), 1, DAY_MS, false, NULL},
 	{"timeout", ForeignServerRelationId, OPTION_INT, AT(timeout), 1, DAY_MS, false, NULL},
@@ -72,6 +72,12 @@ static const Option option_table[] = {
 	{"username", UserMappingRelationId, OPTION_TEXT, NOWHERE, 0, 0, false, check_username},
 	{"api_key", UserMappingRelationId, OPTION_TEXT, NOWHERE, 0, 0, false, check_key},
 	{"webhook_secret", UserMappingRelationId, OPTION_TEXT, NOWHERE, 0, 0, false, check_key},
+};
+
+/* What the option dialect calls them. */
+static const char *const dialect_names[DP_DIALECT_COUNT] = {
+	[DP_DIGISWITCH] = "digiswitch",
+	[DP_DIGIFLAZZ] = "digiflazz",
 };
 
 PG_FUNCTION_INFO_V1(digipay_validator);
@@ -92,16 +98,19 @@ check_endpoint(const char *value)
 	return NULL;
 }
 
-/* The parent service's dialect is known, but not spoken yet. */
-static const char *
-check_dialect(const char *value)
+/* The dialect of that name; false when there is none. */
+static bool
+parse_dialect(const char *value, DpDialect *dialect)
 {
-	if (strcmp(value, "digiflazz") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("dialect \"digiflazz\" is not supported yet"),
-				 errhint("Use dialect 'digiswitch'.")));
-	return strcmp(value, "digiswitch") == 0 ? NULL : "the dialect is digiswitch";
+	for (int i = 0; i < DP_DIALECT_COUNT; i++)
+	{
+		if (strcmp(dialect_names[i], value) == 0)
+		{
+			*dialect = (DpDialect) i;
+			return true;
+		}
+	}
+	return false;
 }
 
 /* A bare name, so that it cannot lead out of digipay.secret_dir. */
@@ -197,9 +206,12 @@ check_value(const Option *option, const char *value)
 {
 	bool		flag;
 	int			number;
+	DpDialect	dialect;
 
 	switch (option->type)
 	{
+		case OPTION_DIALECT:
+			return parse_dialect(value, &dialect) ? NULL : "it must be digiswitch or digiflazz";
 		case OPTION_BOOL:
 			return parse_bool(value, &flag) ? NULL : "it must be true or false";
 		case OPTION_INT:
@@ -308,6 +320,9 @@ dp_options_apply(List *options, DpAccount *account)
 				break;
 			case OPTION_TEXT:
 				*(char **) place = pstrdup(value);
+				break;
+			case OPTION_DIALECT:
+				(void) parse_dialect(value, (DpDialect *) place);
 				break;
 		}
 	}

@@ -485,7 +485,7 @@ read_reply(DpJob *job)
 
 	PG_TRY();
 	{
-		dp_reply_read(&job->ask, &job->response, &job->reply);
+		dp_reply_read(&job->ask, job->account.dialect, &job->response, &job->reply);
 	}
 	PG_CATCH();
 	{

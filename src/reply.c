@@ -48,23 +48,63 @@ typedef struct Field
 
 #define AT(member) offsetof(DpReply, member)
 
-/* Dialect digiswitch. */
-static const Field field_table[] = {
-	{"ref_id", FIELD_DECIDES, AT(ref_id)},
-	{"customer_no", FIELD_DECIDES, AT(customer_no)},
-	{"code", FIELD_DECIDES, AT(code)},
-	{"rc", FIELD_DECIDES, AT(rc)},
-	{"status", FIELD_DECIDES, AT(status)},
-	{"message", FIELD_TEXT, AT(message)},
-	{"name", FIELD_TEXT, AT(name)},
-	{"sn", FIELD_TEXT, AT(sn)},
-	{"periode", FIELD_TEXT, AT(periode)},
-	{"price", FIELD_AMOUNT, AT(price)},
-	{"selling_price", FIELD_AMOUNT, AT(selling_price)},
-	{"admin", FIELD_AMOUNT, AT(admin)},
-	{"base_commission", FIELD_AMOUNT, AT(base_commission)},
-	{"balance", FIELD_AMOUNT, AT(balance)},
-	{"desc", FIELD_JSON, AT(desc)},
+#define FIELD_COUNT 15
+
+/*
+ * How a dialect calls the fields, and whether it may refuse a request with an
+ * error object: rc and message alone.
+ *
+ * A reply in the other dialect's words lacks the code, which decides, and so is
+ * about nothing that was asked.  The status words are no part of this: those of
+ * the Malaysian branch are documented for both dialects (state.c).
+ */
+typedef struct Dialect
+{
+	bool		error_objects;
+	Field		fields[FIELD_COUNT];
+} Dialect;
+
+static const Dialect dialects[DP_DIALECT_COUNT] = {
+	[DP_DIGISWITCH] = {
+		.error_objects = false,
+		.fields = {
+			{"ref_id", FIELD_DECIDES, AT(ref_id)},
+			{"customer_no", FIELD_DECIDES, AT(customer_no)},
+			{"code", FIELD_DECIDES, AT(code)},
+			{"rc", FIELD_DECIDES, AT(rc)},
+			{"status", FIELD_DECIDES, AT(status)},
+			{"message", FIELD_TEXT, AT(message)},
+			{"name", FIELD_TEXT, AT(name)},
+			{"sn", FIELD_TEXT, AT(sn)},
+			{"periode", FIELD_TEXT, AT(periode)},
+			{"price", FIELD_AMOUNT, AT(price)},
+			{"selling_price", FIELD_AMOUNT, AT(selling_price)},
+			{"admin", FIELD_AMOUNT, AT(admin)},
+			{"base_commission", FIELD_AMOUNT, AT(base_commission)},
+			{"balance", FIELD_AMOUNT, AT(balance)},
+			{"desc", FIELD_JSON, AT(desc)},
+		},
+	},
+	[DP_DIGIFLAZZ] = {
+		.error_objects = true,
+		.fields = {
+			{"ref_id", FIELD_DECIDES, AT(ref_id)},
+			{"customer_no", FIELD_DECIDES, AT(customer_no)},
+			{"buyer_sku_code", FIELD_DECIDES, AT(code)},
+			{"rc", FIELD_DECIDES, AT(rc)},
+			{"status", FIELD_DECIDES, AT(status)},
+			{"message", FIELD_TEXT, AT(message)},
+			{"customer_name", FIELD_TEXT, AT(name)},
+			{"sn", FIELD_TEXT, AT(sn)},
+			{"periode", FIELD_TEXT, AT(periode)},
+			{"price", FIELD_AMOUNT, AT(price)},
+			{"selling_price", FIELD_AMOUNT, AT(selling_price)},
+			{"admin", FIELD_AMOUNT, AT(admin)},
+			{"base_commission", FIELD_AMOUNT, AT(base_commission)},
+			{"buyer_last_saldo", FIELD_AMOUNT, AT(balance)},
+			{"desc", FIELD_JSON, AT(desc)},
+		},
+	},
 };
 
 /* Keys of one object, while it is being read. */
@@ -79,11 +119,13 @@ typedef struct Keys
 typedef struct Reading
 {
 	JsonLexContext *lex;
+	const Dialect *dialect;
 	DpReply    *reply;
 	int			depth;			/* of the object or array that we are in */
 	bool		in_data;		/* inside the top object's member "data" */
 	bool		data_is_object;
 	bool		duplicate;		/* some object has a key twice */
+	int			members;		/* how many data has */
 	const Field *field;			/* the member of data being read, if we want it */
 	const char *value_start;	/* of data, or of a FIELD_JSON */
 	const char *data_start;
@@ -245,6 +287,8 @@ on_object_end(void *state)
 		if (strcmp(keys->key[i - 1], keys->key[i]) == 0)
 			reading->duplicate = true;
 	}
+	if (reading->depth == 2 && reading->in_data)
+		reading->members = keys->count;
 	reading->depth--;
 	DP_JSON_ACTION_DONE;
 }
@@ -263,12 +307,12 @@ remember_key(Keys *keys, char *key)
 }
 
 static const Field *
-find_field(const char *key)
+find_field(const Dialect *dialect, const char *key)
 {
-	for (int i = 0; i < (int) lengthof(field_table); i++)
+	for (int i = 0; i < FIELD_COUNT; i++)
 	{
-		if (strcmp(field_table[i].key, key) == 0)
-			return &field_table[i];
+		if (strcmp(dialect->fields[i].key, key) == 0)
+			return &dialect->fields[i];
 	}
 	return NULL;
 }
@@ -287,7 +331,7 @@ on_field_start(void *state, char *key, bool isnull)
 	}
 	else if (reading->depth == 2 && reading->in_data)
 	{
-		reading->field = find_field(key);
+		reading->field = find_field(reading->dialect, key);
 		reading->value_start = reading->lex->token_start;
 	}
 	DP_JSON_ACTION_DONE;
@@ -306,7 +350,7 @@ on_field_end(void *state, char *key, bool isnull)
 	}
 	else if (reading->depth == 2 && reading->in_data)
 	{
-		const Field *field = find_field(key);
+		const Field *field = find_field(reading->dialect, key);
 
 		if (field != NULL && field->kind == FIELD_JSON && !isnull)
 			reading->reply->desc = pnstrdup(reading->value_start, end - reading->value_start);
@@ -405,15 +449,16 @@ read_strictly(Reading *reading, const char *text, size_t len)
  * strict parser, so a difference means that one of the two was tricked.
  */
 static bool
-second_reader_agrees(const char *text, size_t len, const DpReply *reply)
+second_reader_agrees(const Dialect *dialect, const char *text, size_t len,
+					 const DpReply *reply)
 {
 	cJSON	   *root = cJSON_ParseWithLength(text, len);
 	cJSON	   *data = cJSON_GetObjectItemCaseSensitive(root, "data");
 	bool		agrees = cJSON_IsObject(data);
 
-	for (int i = 0; agrees && i < (int) lengthof(field_table); i++)
+	for (int i = 0; agrees && i < FIELD_COUNT; i++)
 	{
-		const Field *field = &field_table[i];
+		const Field *field = &dialect->fields[i];
 		const char *ours = *(char *const *) ((const char *) reply + field->offset);
 		const char *theirs;
 
@@ -434,12 +479,25 @@ echoed(const char *asked, const char *echo, bool may_miss)
 	return echo == NULL ? may_miss : strcmp(asked, echo) == 0;
 }
 
+/*
+ * The status word to go by.  An error object has none: it is how this dialect
+ * says no before it has looked at what is asked, so with the codes of that (and
+ * of nothing else) it is a refusal.
+ */
+static const char *
+status_said(const DpReply *reply)
+{
+	if (reply->error_object && dp_refusal_advice(reply->rc) != NULL)
+		return dp_status_word_name(DP_STATUS_GAGAL);
+	return reply->status;
+}
+
 /* What is wrong with the reply's being about what was asked, or NULL. */
 static const char *
 check_echo(const DpAsk *ask, const DpReply *reply)
 {
 	bool		may_miss = dp_refusal_advice(reply->rc) != NULL &&
-		dp_status_word(reply->status) == DP_STATUS_GAGAL;
+		dp_status_word(status_said(reply)) == DP_STATUS_GAGAL;
 
 	if (!echoed(ask->ref_id, reply->ref_id, may_miss))
 		return "the reply does not name this ref_id";
@@ -454,23 +512,25 @@ check_echo(const DpAsk *ask, const DpReply *reply)
 static void
 conclude(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 {
+	const char *status = status_said(reply);
+
 	switch (ask->command)
 	{
 		case DP_PAY:
-			reply->trusted = dp_conclude_pay(reply->rc, reply->status, response->http_status,
+			reply->trusted = dp_conclude_pay(reply->rc, status, response->http_status,
 											 &reply->state, &reply->reason);
 			if (reply->state == DP_REJECTED)
 				reply->reason = dp_refusal_advice(reply->rc);
 			break;
 		case DP_STATUS:
 		case DP_WEBHOOK:
-			reply->trusted = dp_conclude_event(reply->rc, reply->status, reply->message,
+			reply->trusted = dp_conclude_event(reply->rc, status, reply->message,
 											   response->http_status,
 											   ask->command == DP_WEBHOOK,
 											   &reply->event, &reply->reason);
 			break;
 		default:
-			reply->trusted = dp_conclude_inquiry(reply->rc, reply->status,
+			reply->trusted = dp_conclude_inquiry(reply->rc, status,
 												 response->http_status, &reply->reason);
 			break;
 	}
@@ -497,23 +557,25 @@ dp_reply_judge(const DpAsk *ask, const DpResponse *response, DpReply *reply)
  * the same, but mean nothing.
  */
 void
-dp_reply_read(const DpAsk *ask, const DpResponse *response, DpReply *reply)
+dp_reply_read(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
+			  DpReply *reply)
 {
-	if (dp_reply_parse(response, reply))
+	if (dp_reply_parse(dialect, response, reply))
 		dp_reply_judge(ask, response, reply);
 }
 
 /*
- * Read a response, whatever it is about.  False, with the reason, when it is not
- * well-formed.
+ * Read a response in a dialect, whatever it is about.  False, with the reason,
+ * when it is not well-formed.
  */
 bool
-dp_reply_parse(const DpResponse *response, DpReply *reply)
+dp_reply_parse(DpDialect dialect, const DpResponse *response, DpReply *reply)
 {
 	Reading		reading;
 
 	memset(reply, 0, sizeof(*reply));
 	memset(&reading, 0, sizeof(reading));
+	reading.dialect = &dialects[dialect];
 	reading.reply = reply;
 	reply->state = DP_UNKNOWN;
 
@@ -525,13 +587,15 @@ dp_reply_parse(const DpResponse *response, DpReply *reply)
 		reply->reason = read_strictly(&reading, response->body, response->body_len);
 	if (reply->reason != NULL)
 		return false;
-	if (!second_reader_agrees(reading.tamed, reading.len, reply))
+	if (!second_reader_agrees(reading.dialect, reading.tamed, reading.len, reply))
 	{
 		reply->reason = "the reply reads differently to different parsers";
 		return false;
 	}
 	if (reading.note.len > 0)
 		reply->note = reading.note.data;
+	reply->error_object = reading.dialect->error_objects && reading.members == 2 &&
+		reply->rc != NULL && reply->message != NULL;
 	return true;
 }
 

@@ -24,12 +24,21 @@ typedef struct Dialect
 	const char *status;
 } Dialect;
 
-static const Dialect digiswitch = {
-	.command_key = "command",
-	.code_key = "code",
-	.pay = "pay-pasca",
-	.inquire = "inq-pasca",
-	.status = "status-pasca",
+static const Dialect dialects[DP_DIALECT_COUNT] = {
+	[DP_DIGISWITCH] = {
+		.command_key = "command",
+		.code_key = "code",
+		.pay = "pay-pasca",
+		.inquire = "inq-pasca",
+		.status = "status-pasca",
+	},
+	[DP_DIGIFLAZZ] = {
+		.command_key = "commands",
+		.code_key = "buyer_sku_code",
+		.pay = "pay-pasca",
+		.inquire = "inq-pasca",
+		.status = "status-pasca",
+	},
 };
 
 /*
@@ -109,7 +118,7 @@ dp_request_build(const DpAsk *ask, const DpAccount *account,
 	memset(request, 0, sizeof(*request));
 	if (!sign(account, ask->ref_id, signature, problem))
 		return false;
-	body = make_body(&digiswitch, ask, account, signature);
+	body = make_body(&dialects[account->dialect], ask, account, signature);
 	text = body != NULL ? cJSON_PrintUnformatted(body) : NULL;
 	cJSON_Delete(body);
 	if (text == NULL)

@@ -203,7 +203,9 @@ dp_transition(DpState from, bool contradicted, DpEvent event, DpState *to)
 
 /*
  * Which status word is this?  Exact: a word in another case is not one that
- * the provider documents.  The English words are those of its Malaysian branch.
+ * the provider documents.  The English words are those of its Malaysian branch,
+ * which speaks both dialects: so either set is understood in either dialect, and
+ * a server needs no option for where its provider is.
  */
 DpStatusWord
 dp_status_word(const char *status)
@@ -265,7 +267,7 @@ const char *
 dp_refusal_advice(const char *rc)
 {
 	static const char *const advice[] = {
-		"check the endpoint: the provider does not understand the request",
+		"check endpoint and dialect: the provider does not understand the request",
 		"check user name and key",
 		"check user name and key",
 		"check the product code",

@@ -459,7 +459,7 @@ dp_verdict_webhook(DpAsk *ask, const DpAccount *account, const DpResponse *respo
 	Row			row;
 	bool		known;
 
-	if (!dp_reply_parse(response, reply) || !take_key(ask, reply))
+	if (!dp_reply_parse(account->dialect, response, reply) || !take_key(ask, reply))
 	{
 		if (reply->data != NULL || reply->reason == NULL || !dp_reply_is_ping(response))
 			dp_journal_event(account->server_name, "", "untrusted",
