@@ -15,8 +15,9 @@
  *
  * An input is two characters and the reply's body.  The first has the command
  * in its bits 0 and 1 (pay, inquire, status, webhook); bit 2 says that the reply
- * did not come whole, bit 3 that cJSON runs out of memory.  The second chooses
- * the HTTP status.  So "00" before a body is a payment, answered with 200.
+ * did not come whole, bit 3 that cJSON runs out of memory, bit 6 that the dialect
+ * is digiflazz.  The second chooses the HTTP status.  So "00" before a body is a
+ * payment, answered with 200, and "p0" is the same in the other dialect.
  *
  *-------------------------------------------------------------------------
  */
@@ -126,18 +127,19 @@ print_outcomes(void)
  * of, if the reply is trusted.
  */
 static bool
-read_and_judge(const DpAsk *ask, const DpResponse *response, DpState *state)
+read_and_judge(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
+			   DpState *state)
 {
 	DpReply		reply;
 
-	dp_reply_read(ask, response, &reply);
+	dp_reply_read(ask, dialect, response, &reply);
 	if (json_pieces != 0)
 		fuzz_found("cJSON's memory leaks");
 	if (json_refused && reply.trusted)
 		fuzz_found("a reply is trusted that cJSON could not read");
 	json_left = -1;
 	fuzz_guard_check();
-	*state = fuzz_judge(ask, response, &reply);
+	*state = fuzz_judge(ask, dialect, response, &reply);
 	fuzz_guard_check();
 	outcomes[reply.trusted ? *state : DP_REVIEW + 1]++;
 	return reply.trusted;
@@ -149,6 +151,7 @@ fuzz_one(const uint8_t *data, size_t size)
 {
 	DpAsk		ask = {0};
 	DpResponse	response = {0};
+	DpDialect	dialect;
 	MemoryContext caller = CurrentMemoryContext;
 	DpState		state;
 
@@ -156,6 +159,7 @@ fuzz_one(const uint8_t *data, size_t size)
 	if (size < FUZZ_HEAD_SIZE || size - FUZZ_HEAD_SIZE > BODY_MAX)
 		return 0;
 	ask.command = commands[data[0] & 3];
+	dialect = (data[0] & 0x40) != 0 ? DP_DIGIFLAZZ : DP_DIGISWITCH;
 	strcpy(ask.ref_id, ask_ref_id);
 	strcpy(ask.customer_no, ask_customer_no);
 	strcpy(ask.code, ask_code);
@@ -175,7 +179,7 @@ fuzz_one(const uint8_t *data, size_t size)
 	MemoryContextSwitchTo(run_context);
 	PG_TRY();
 	{
-		if (read_and_judge(&ask, &response, &state))
+		if (read_and_judge(&ask, dialect, &response, &state))
 			fuzz_keep(data, size, state);
 	}
 	PG_CATCH();

@@ -20,7 +20,8 @@ extern void fuzz_guard_check(void);
 extern bool fuzz_guard_is_string(char *text, MemoryContext context);
 
 /* judge.c */
-extern DpState fuzz_judge(const DpAsk *ask, const DpResponse *response, DpReply *reply);
+extern DpState fuzz_judge(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
+						  DpReply *reply);
 
 /* mutate.c */
 extern void fuzz_keep(const uint8_t *data, size_t size, DpState state);

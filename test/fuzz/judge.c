@@ -31,15 +31,21 @@ typedef enum Decisive
 	N_DECISIVE
 } Decisive;
 
-static const char *const decisive_keys[N_DECISIVE] = {
-	"ref_id", "customer_no", "code", "rc", "status"
+/* By dialect, since it is spelled out in each. */
+static const char *const decisive_keys[DP_DIALECT_COUNT][N_DECISIVE] = {
+	{"ref_id", "customer_no", "code", "rc", "status"},
+	{"ref_id", "customer_no", "buyer_sku_code", "rc", "status"}
 };
+static const char *const name_key[DP_DIALECT_COUNT] = {"name", "customer_name"};
+static const char *const balance_key[DP_DIALECT_COUNT] = {"balance", "buyer_last_saldo"};
 
 /* How one of the readers reads a reply. */
 typedef struct Reading
 {
 	const char *reader;
+	const char *const *keys;	/* of the dialect */
 	const char *value[N_DECISIVE];	/* NULL: absent, or no string */
+	int			members;		/* how many data has */
 	Jsonb	   *whole;			/* as jsonb; NULL for other readers */
 } Reading;
 
@@ -106,7 +112,8 @@ read_by_jsonb(const char *body, Reading *reading)
 	if (data == NULL)
 		fuzz_found("jsonb finds no object \"data\" in a trusted reply");
 	for (int i = 0; i < N_DECISIVE; i++)
-		reading->value[i] = string_of(member_of(data, decisive_keys[i]));
+		reading->value[i] = string_of(member_of(data, reading->keys[i]));
+	reading->members = JsonContainerSize(data);
 }
 
 /* Call one of json's operators that take a key; NULL is NULL. */
@@ -138,12 +145,13 @@ read_by_json(const char *body, Reading *reading)
 		fuzz_found("json finds no object \"data\" in a trusted reply");
 	for (int i = 0; i < N_DECISIVE; i++)
 	{
-		text	   *value = json_member(json_object_field, data, decisive_keys[i]);
+		text	   *value = json_member(json_object_field, data, reading->keys[i]);
 
 		if (value != NULL && *VARDATA_ANY(value) == '"')
 			reading->value[i] = text_to_cstring(json_member(json_object_field_text,
-															data, decisive_keys[i]));
+															data, reading->keys[i]));
 	}
+	reading->members = -1;
 }
 
 /*
@@ -228,10 +236,11 @@ read_by_cjson(const char *body, size_t len, Reading *reading)
 	for (int i = 0; i < N_DECISIVE; i++)
 	{
 		const char *value =
-			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(data, decisive_keys[i]));
+			cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(data, reading->keys[i]));
 
 		reading->value[i] = value == NULL ? NULL : pstrdup(value);
 	}
+	reading->members = cJSON_GetArraySize(data);
 	cJSON_Delete(root);
 }
 
@@ -246,7 +255,7 @@ check_agreement(const Reading *reading, const DpReply *reply, bool convert)
 		if (ours != NULL && convert)
 			ours = dp_from_utf8(ours);
 		if (!same(ours, reading->value[i]))
-			fuzz_found("%s: %s reads \"%s\", and the reply has \"%s\"", decisive_keys[i],
+			fuzz_found("%s: %s reads \"%s\", and the reply has \"%s\"", reading->keys[i],
 					   reading->reader, reading->value[i] ? reading->value[i] : "(none)",
 					   ours ? ours : "(none)");
 	}
@@ -260,17 +269,21 @@ check_outcome(const Reading *reading, const DpAsk *ask, const DpResponse *respon
 	const char *const *value = reading->value;
 	const char *echo[] = {ask->ref_id, ask->customer_no, ask->code};
 	bool		success = same(value[STATUS], "Sukses") || same(value[STATUS], "Success");
-	bool		failure = same(value[STATUS], "Gagal") || same(value[STATUS], "Failed");
-	bool		refusal = failure && value[RC] != NULL && strlen(value[RC]) == 2 &&
+	bool		refusing = value[RC] != NULL && strlen(value[RC]) == 2 &&
 		value[RC][0] == '4' && strchr("012345", value[RC][1]) != NULL;
+	bool		error_object = reading->keys == decisive_keys[DP_DIGIFLAZZ] && refusing &&
+		value[STATUS] == NULL && (reading->members == 2 || reading->members == -1);
+	bool		failure = same(value[STATUS], "Gagal") || same(value[STATUS], "Failed") ||
+		error_object;
+	bool		refusal = failure && refusing;
 
-	if (value[RC] == NULL || value[STATUS] == NULL)
+	if (value[RC] == NULL || (value[STATUS] == NULL && !error_object))
 		fuzz_found("%s: a reply without rc or status is trusted", reading->reader);
 	for (int i = REF_ID; i <= CODE; i++)
 	{
 		if (!same(value[i], echo[i]) && !(refusal && value[i] == NULL))
 			fuzz_found("%s: a reply with another %s is trusted", reading->reader,
-					   decisive_keys[i]);
+					   reading->keys[i]);
 	}
 	if (response->http_status < 200 || response->http_status >= 500 ||
 		(response->http_status >= 300 && response->http_status < 400))
@@ -280,7 +293,8 @@ check_outcome(const Reading *reading, const DpAsk *ask, const DpResponse *respon
 		case DP_SUCCEEDED:
 			if (!success || !same(value[RC], "00") || response->http_status >= 300)
 				fuzz_found("%s: rc %s, status %s, HTTP %d is a success", reading->reader,
-						   value[RC], value[STATUS], response->http_status);
+						   value[RC], value[STATUS] ? value[STATUS] : "(none)",
+						   response->http_status);
 			break;
 		case DP_REJECTED:
 		case DP_FAILED:
@@ -289,11 +303,13 @@ check_outcome(const Reading *reading, const DpAsk *ask, const DpResponse *respon
 			if (!failure || same(value[RC], "00") || response->http_status == 408 ||
 				response->http_status == 429)
 				fuzz_found("%s: rc %s, status %s, HTTP %d is a failure", reading->reader,
-						   value[RC], value[STATUS], response->http_status);
+						   value[RC], value[STATUS] ? value[STATUS] : "(none)",
+						   response->http_status);
 			break;
 		case DP_PENDING:
 			if (!same(value[STATUS], "Pending") && !same(value[STATUS], "Processing"))
-				fuzz_found("%s: status %s is pending", reading->reader, value[STATUS]);
+				fuzz_found("%s: status %s is pending", reading->reader,
+						   value[STATUS] ? value[STATUS] : "(none)");
 			break;
 		case DP_UNKNOWN:
 			break;
@@ -345,7 +361,7 @@ check_json(const char *what, const char *ours, JsonbValue *theirs)
 
 /* The fields on which no outcome hangs, by jsonb. */
 static void
-check_rest(Jsonb *whole, const DpReply *reply)
+check_rest(Jsonb *whole, DpDialect dialect, const DpReply *reply)
 {
 	JsonbContainer *data = data_of(whole);
 	JsonbValue *desc = member_of(data, "desc");
@@ -358,14 +374,14 @@ check_rest(Jsonb *whole, const DpReply *reply)
 	else if (desc != NULL && desc->type != jbvNull)
 		fuzz_found("desc is lost");
 	check_text(data, "message", reply->message, false);
-	check_text(data, "name", reply->name, false);
+	check_text(data, name_key[dialect], reply->name, false);
 	check_text(data, "sn", reply->sn, false);
 	check_text(data, "periode", reply->periode, false);
 	check_text(data, "price", reply->price, true);
 	check_text(data, "selling_price", reply->selling_price, true);
 	check_text(data, "admin", reply->admin, true);
 	check_text(data, "base_commission", reply->base_commission, true);
-	check_text(data, "balance", reply->balance, true);
+	check_text(data, balance_key[dialect], reply->balance, true);
 }
 
 /*
@@ -459,7 +475,7 @@ state_spoken_of(const DpAsk *ask, const DpReply *reply)
  * Returns the state that the reply speaks of.
  */
 DpState
-fuzz_judge(const DpAsk *ask, const DpResponse *response, DpReply *reply)
+fuzz_judge(const DpAsk *ask, DpDialect dialect, const DpResponse *response, DpReply *reply)
 {
 	Reading		reading;
 	DpState		state;
@@ -481,6 +497,7 @@ fuzz_judge(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 	state = state_spoken_of(ask, reply);
 
 	memset(&reading, 0, sizeof(reading));
+	reading.keys = decisive_keys[dialect];
 	read_by_cjson(response->body, response->body_len, &reading);
 	check_agreement(&reading, reply, false);
 	check_outcome(&reading, ask, response, state);
@@ -489,17 +506,19 @@ fuzz_judge(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 	if (body == NULL)
 		return state;			/* beyond this database's encoding */
 	memset(&reading, 0, sizeof(reading));
+	reading.keys = decisive_keys[dialect];
 	if (read_by(read_by_json, body, &reading))
 	{
 		check_agreement(&reading, reply, true);
 		check_outcome(&reading, ask, response, state);
 	}
 	memset(&reading, 0, sizeof(reading));
+	reading.keys = decisive_keys[dialect];
 	if (read_by(read_by_jsonb, body, &reading))
 	{
 		check_agreement(&reading, reply, true);
 		check_outcome(&reading, ask, response, state);
-		check_rest(reading.whole, reply);
+		check_rest(reading.whole, dialect, reply);
 	}
 	return state;
 }

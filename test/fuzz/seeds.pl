@@ -2,7 +2,7 @@
 #
 # Writes the fuzzer's first inputs: perl seeds.pl SAMPLES DIRECTORY
 #
-# They are the provider's samples (SAMPLES/*.json), as they are and as answers
+# They are the provider's samples (SAMPLES), as they are and as answers
 # to the fuzzer's own payment, and what a broken, careless or malicious peer
 # makes of one.  An input's first two characters are explained in fuzz.c.
 
@@ -48,9 +48,23 @@ sub with
 	return '{"data":{' . members(@_) . '}}';
 }
 
+# The same in the dialect digiflazz, of which the head's first character tells.
+my %other = (code => 'buyer_sku_code', name => 'customer_name', balance => 'buyer_last_saldo');
+
+sub other
+{
+	my ($name, $body, $head) = @_;
+	$head //= '00';
+	$body =~ s/"(code|name|balance)"(?=\s*:)/"$other{$1}"/g;
+	return seed("other-$name", $body, chr(ord($head) | 0x40) . substr($head, 1));
+}
+
+# One input in either.
+sub both { seed(@_); return other(@_) }
+
 # ------------------------------------------------------------- the samples
 
-for my $path (sort glob "$samples/*.json")
+for my $path (sort glob("$samples/*.json"), glob("$samples/documented/*.json"))
 {
 	my ($name) = $path =~ m{([^/]+)\.json$};
 	open my $file, '<:raw', $path or die "$path: $!";
@@ -59,8 +73,8 @@ for my $path (sort glob "$samples/*.json")
 	seed("sample-$name", $body);
 	$body =~ s/"$_"(\s*:\s*)"[^"]*"/"$_"$1"$echo{$_}"/ or die "$path has no $_"
 		for sort keys %echo;
-	seed("mine-$name", $body);
-	seed("inquiry-$name", $body, '10');
+	both("mine-$name", $body);
+	both("inquiry-$name", $body, '10');
 	if ($name eq 'pln')
 	{
 		seed("cut-$_", substr($body, 0, $_)) for map { $_ * 5 } 0 .. length($body) / 5;
@@ -74,14 +88,14 @@ my $good = with();
 
 for my $command (0 .. 3)
 {
-	seed("command-$command-$_", $good, $command . chr(ord('0') + $_)) for 0 .. 15;
+	both("command-$command-$_", $good, $command . chr(ord('0') + $_)) for 0 .. 15;
 	for my $rc ('00' .. '03', '40' .. '74', '80' .. '88', '99', 'A7', '', '123')
 	{
 		for my $status (qw(Sukses Gagal Pending Success Failed Processing sukses))
 		{
 			# not all of them: what matters is each with each command
 			next if $status =~ /^[SFP].*[sg]$/ && $status !~ /^(Sukses|Pending)$/ && $rc !~ /^0/;
-			seed("word-$command", with(rc => qq("$rc"), status => qq("$status")), "${command}0");
+			both("word-$command", with(rc => qq("$rc"), status => qq("$status")), "${command}0");
 		}
 	}
 }
@@ -184,17 +198,30 @@ for my $key (sort keys %echo, qw(rc status))
 	for my $odd ('null', '0', '1', 'true', '[]', '{}', '["00"]', '{"rc":"00"}', '""', '"07"', '" 00"', '"00 "',
 		'"FUZZ/1"', '"fuzz/10"', '"fuzz"', '"PLN"', '"sukses"', undef)
 	{
-		seed("odd-$key", with($key => $odd));
-		seed("odd-refused-$key", with(rc => '"45"', status => '"Gagal"', $key => $odd));
+		both("odd-$key", with($key => $odd));
+		both("odd-refused-$key", with(rc => '"45"', status => '"Gagal"', $key => $odd));
 	}
 }
 seed('refused', with(rc => '"41"', status => '"Gagal"', map { ($_ => undef) } keys %echo), $_)
 	for '00', '05', '06', '10', '20', '30', '0<';
-seed('unlike', with($_ => '"x"'), '00'), seed('unlike-number', with($_ => '-1.5'), '00'),
+both('unlike', with($_ => '"x"'), '00'), both('unlike-number', with($_ => '-1.5'), '00'),
 	seed('unlike-array', with($_ => '[1,{"rc":"02"}]'), '00'),
 	seed('unlike-object', with($_ => '{"rc":"02","data":{"rc":"02"}}'), '00'),
 	seed('unlike-null', with($_ => 'null'), '00')
 	for qw(message name sn periode price selling_price admin base_commission balance desc);
+# an error object, and what only looks like one
+for my $rc (qw(40 41 45 46 49 00 02 83))
+{
+	both('error-object', qq({"data":{"rc":"$rc","message":"Maaf"}}), $_) for '00', '05', '10', '20', '30', '0<';
+	both('error-like', qq({"data":{"rc":"$rc",$_}}))
+		for '"message":7', '"message":null', '"status":"Gagal"', '"message":"Maaf","x":1',
+		'"message":"Maaf","status":null', '"message":"Maaf","ref_id":"other"', '"message":"Maaf","code":"pln"';
+}
+# in the words of the other dialect
+seed('crossed', $good, 'p0'), seed('crossed', $good =~ s{"code"}{"buyer_sku_code"}r);
+seed('crossed-both', with(buyer_sku_code => $_)), seed('crossed-both', with(buyer_sku_code => $_), 'p0')
+	for '"pln"', '"pdam"';
+both('decimals', with(price => '10000.50', balance => '"99.95"', admin => '0.10')), both('malay', with(status => '"Success"'));
 seed('ping', '{"sed":"ping"}'), seed('page', '<html><body>502 Bad Gateway</body></html>', '0<');
 
 print "$number seeds\n";
