@@ -33,7 +33,7 @@
 #include "witness.h"
 
 #define EMONEY_STEP 1000
-#define DEFAULT_DEPOSIT 100000
+#define DEFAULT_DEPOSIT 10000000	/* hundredths */
 
 /* An answer without a bill */
 typedef struct Verdict
@@ -159,6 +159,33 @@ add_member(Buffer *json, const char *key, const char *value)
 }
 
 /*
+ * The word of the branch that the double is.
+ */
+static const char *
+status_word(const char *status)
+{
+	if (!settings.malaysian)
+		return status;
+	return strcmp(status, "Gagal") == 0 ? "Failed" :
+		strcmp(status, "Pending") == 0 ? "Processing" : "Success";
+}
+
+/*
+ * Answer with an error object, which says nothing of the request.
+ */
+static void
+refuse(const Verdict *verdict, Answer *answer)
+{
+	Buffer		json = {0};
+
+	buffer_add_text(&json, "{\"data\":{");
+	add_member(&json, "rc", verdict->rc);
+	add_member(&json, "message", verdict->message);
+	buffer_add_text(&json, "}}");
+	answer_with(answer, verdict->http_status, &json);
+}
+
+/*
  * Answer with a verdict and no bill.
  */
 static void
@@ -171,7 +198,7 @@ say(const BankRequest *request, const Verdict *verdict, Answer *answer)
 	add_member(&json, "customer_no", request->customer_no);
 	add_member(&json, dialects[request->dialect].code, request->code);
 	add_member(&json, "message", verdict->message);
-	add_member(&json, "status", verdict->status);
+	add_member(&json, "status", status_word(verdict->status));
 	add_member(&json, "rc", verdict->rc);
 	buffer_add_text(&json, "}}");
 	answer_with(answer, verdict->http_status, &json);
@@ -191,6 +218,7 @@ show_bill(const BankRequest *request, Product product, int bills,
 		.code = request->code,
 		.balance = balance,
 		.without_sn = !paid,
+		.malaysian = settings.malaysian,
 	};
 	Buffer		json = {0};
 
@@ -278,7 +306,7 @@ take_in(const BankRequest *request, Product product, Outcome outcome, int bills,
 		.customer_no = request->customer_no,
 		.code = request->code,
 		.outcome = outcome,
-		.price = sample_price(product, bills),
+		.price = sample_price(product, bills, settings.malaysian),
 	};
 
 	if (withhold)
@@ -417,7 +445,10 @@ bank_answer(const BankRequest *request, bool withhold, Answer *answer)
 	fault = find_fault(request);
 	if (fault)
 	{
-		say(request, fault, answer);
+		if (settings.error_objects)
+			refuse(fault, answer);
+		else
+			say(request, fault, answer);
 		return;
 	}
 	product = product_of_code(request->code);
@@ -457,7 +488,9 @@ bank_balance(const char *body, Answer *answer)
 	{
 		if (!books_balance(&balance))
 			balance = DEFAULT_DEPOSIT;
-		buffer_printf(&json, "{\"data\":{\"deposit\":%lld}}", balance);
+		buffer_add_text(&json, "{\"data\":{\"deposit\":");
+		buffer_add_amount(&json, balance);
+		buffer_add_text(&json, "}}");
 		answer_with(answer, 200, &json);
 	}
 	cJSON_Delete(document);

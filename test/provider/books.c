@@ -459,7 +459,8 @@ show_entry(Buffer *json, const Entry *entry)
 	buffer_add_json(json, entry->customer_no);
 	buffer_add_text(json, ",\"code\":");
 	buffer_add_json(json, entry->code);
-	buffer_printf(json, ",\"price\":%lld", entry->price);
+	buffer_add_text(json, ",\"price\":");
+	buffer_add_amount(json, entry->price);
 	show_times(json, "arrived_at", &entry->arrived);
 	show_times(json, "answered_at", &entry->answered);
 	buffer_add_text(json, "}");
@@ -479,7 +480,11 @@ books_show(Buffer *json, bool with_refs)
 				  "\"max_in_flight\":%d,\"connections\":%ld,\"accepted\":%ld,",
 				  requests, bookings, in_flight, max_in_flight, connections, accepted);
 	if (has_balance)
-		buffer_printf(json, "\"balance\":%lld,", balance_now);
+	{
+		buffer_add_text(json, "\"balance\":");
+		buffer_add_amount(json, balance_now);
+		buffer_add_text(json, ",");
+	}
 	buffer_printf(json, "\"complaint_count\":%ld,\"complaints\":[", complaint_count);
 	for (i = 0; i < MOST_COMPLAINTS && i < (size_t) complaint_count; i++)
 	{

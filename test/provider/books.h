@@ -41,7 +41,7 @@ typedef struct Payment
 	const char *customer_no;
 	const char *code;
 	Outcome		outcome;
-	long long	price;
+	long long	price;			/* amounts are in hundredths, all of them */
 } Payment;
 
 /* What the books say of a ref_id; the strings are the caller's to free */

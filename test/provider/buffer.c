@@ -191,3 +191,16 @@ buffer_free(Buffer *buffer)
 	free(buffer->data);
 	memset(buffer, 0, sizeof(*buffer));
 }
+
+/*
+ * Append an amount as a JSON number: a whole one without decimals.
+ */
+void
+buffer_add_amount(Buffer *buffer, long long hundredths)
+{
+	long long	size = llabs(hundredths);
+
+	buffer_printf(buffer, "%s%lld", hundredths < 0 ? "-" : "", size / 100);
+	if (size % 100 != 0)
+		buffer_printf(buffer, ".%02lld", size % 100);
+}

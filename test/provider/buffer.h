@@ -22,6 +22,7 @@ extern double now_steady(void);
 
 extern void buffer_add(Buffer *buffer, const void *bytes, size_t length);
 extern void buffer_add_text(Buffer *buffer, const char *text);
+extern void buffer_add_amount(Buffer *buffer, long long hundredths);
 extern void buffer_add_json(Buffer *buffer, const char *text);
 extern void buffer_printf(Buffer *buffer, const char *format,...)
 			__attribute__((format(printf, 2, 3)));

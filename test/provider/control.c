@@ -80,6 +80,18 @@ control_unique_ref_id(const cJSON *value)
 	return set_switch(&settings.unique_ref_id, value);
 }
 
+static bool
+control_malaysian(const cJSON *value)
+{
+	return set_switch(&settings.malaysian, value);
+}
+
+static bool
+control_error_objects(const cJSON *value)
+{
+	return set_switch(&settings.error_objects, value);
+}
+
 /*
  * A number is the new running balance, null does away with it.
  */
@@ -88,7 +100,7 @@ control_balance(const cJSON *value)
 {
 	if (!cJSON_IsNumber(value) && !cJSON_IsNull(value))
 		return false;
-	books_set_balance(cJSON_IsNumber(value), (long long) value->valuedouble);
+	books_set_balance(cJSON_IsNumber(value), (long long) (value->valuedouble * 100));
 	return true;
 }
 
@@ -202,6 +214,8 @@ static const ControlKey control_keys[] = {
 	{"insist_on_inquiry", control_insist_on_inquiry},
 	{"status_echoes_inquiry", control_status_echoes_inquiry},
 	{"unique_ref_id", control_unique_ref_id},
+	{"malaysian", control_malaysian},
+	{"error_objects", control_error_objects},
 	{"balance", control_balance},
 	{"accept_fault", control_accept_fault},
 	{"script", control_script},

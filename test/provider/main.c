@@ -45,8 +45,8 @@ enum
 {
 	OPT_HTTP_PORT = 1, OPT_HTTPS_PORT, OPT_RAW_PORT, OPT_CERT, OPT_KEY,
 	OPT_USERNAME, OPT_API_KEY, OPT_DELAY, OPT_BALANCE, OPT_PENDING,
-	OPT_INSIST, OPT_ECHO, OPT_UNIQUE, OPT_WITNESS, OPT_WITNESS_TABLE,
-	OPT_RESPONSES, OPT_UNTIL_EOF, OPT_HELP
+	OPT_INSIST, OPT_ECHO, OPT_UNIQUE, OPT_MALAYSIAN, OPT_ERROR_OBJECTS,
+	OPT_WITNESS, OPT_WITNESS_TABLE, OPT_RESPONSES, OPT_UNTIL_EOF, OPT_HELP
 };
 
 static const struct option options[] = {
@@ -63,6 +63,8 @@ static const struct option options[] = {
 	{"insist-on-inquiry", no_argument, NULL, OPT_INSIST},
 	{"status-echoes-inquiry", no_argument, NULL, OPT_ECHO},
 	{"unique-ref-id", no_argument, NULL, OPT_UNIQUE},
+	{"malaysian", no_argument, NULL, OPT_MALAYSIAN},
+	{"error-objects", no_argument, NULL, OPT_ERROR_OBJECTS},
 	{"witness", required_argument, NULL, OPT_WITNESS},
 	{"witness-table", required_argument, NULL, OPT_WITNESS_TABLE},
 	{"responses", required_argument, NULL, OPT_RESPONSES},
@@ -87,6 +89,8 @@ usage(int exit_status)
 		  "  --insist-on-inquiry                         no payment without today's inquiry\n"
 		  "  --status-echoes-inquiry                     status of what was only inquired about\n"
 		  "  --unique-ref-id                             rc 49 instead of a double booking\n"
+		  "  --malaysian                                 Success, Failed, Processing; decimals\n"
+		  "  --error-objects                             refusals are {rc, message}\n"
 		  "  --witness CONNINFO --witness-table NAME     look each payment up in the journal\n"
 		  "  --responses DIR                             the sample replies\n"
 		  "  --until-eof                                 end with standard input\n",
@@ -166,7 +170,7 @@ take_option(int option, char *value, Arguments *arguments)
 			break;
 		case OPT_BALANCE:
 			arguments->running_balance = true;
-			arguments->balance = number(value);
+			arguments->balance = number(value) * 100;
 			break;
 		case OPT_PENDING:
 			settings.pending = (int) number(value);
@@ -179,6 +183,12 @@ take_option(int option, char *value, Arguments *arguments)
 			break;
 		case OPT_UNIQUE:
 			settings.unique_ref_id = true;
+			break;
+		case OPT_MALAYSIAN:
+			settings.malaysian = true;
+			break;
+		case OPT_ERROR_OBJECTS:
+			settings.error_objects = true;
 			break;
 		case OPT_WITNESS:
 			arguments->witness = value;

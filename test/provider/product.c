@@ -1,6 +1,6 @@
 /*
  * product.c
- *		The twelve products and their test numbers: tables, pure.
+ *		The products and their test numbers: tables, pure.
  */
 #include <stddef.h>
 #include <string.h>
@@ -29,10 +29,14 @@ static const char *const product_names[PRODUCT_COUNT] = {
 	[PRODUCT_PLNNONTAGLIS] = "plnnontaglis",
 	[PRODUCT_EMONEY] = "emoney",
 	[PRODUCT_SAMSAT] = "samsat",
+	[PRODUCT_BPJSTK] = "bpjstk",
+	[PRODUCT_BPJSTKPU] = "bpjstkpu",
+	[PRODUCT_PDL] = "pdl",
 };
 
 /*
- * The documented test numbers.  Any other number is a success with one bill.
+ * The documented test numbers.  Any other number is a success with one bill;
+ * of the parent service's three products none is documented.
  * For samsat the number is what stands before the comma.
  */
 static const TestNumber test_numbers[] = {
@@ -120,6 +124,16 @@ const char *
 product_name(Product product)
 {
 	return product_names[product];
+}
+
+/*
+ * Does a sample reply of it exist?  Of the others only the keys are documented,
+ * and their replies are made after those.
+ */
+bool
+product_has_sample(Product product)
+{
+	return product < PRODUCT_BPJSTK;
 }
 
 /*

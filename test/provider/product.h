@@ -1,9 +1,11 @@
 /*
  * product.h
- *		The twelve products and their test numbers.
+ *		The products and their test numbers.
  */
 #ifndef PRODUCT_H
 #define PRODUCT_H
+
+#include <stdbool.h>
 
 typedef enum Product
 {
@@ -19,6 +21,9 @@ typedef enum Product
 	PRODUCT_PLNNONTAGLIS,
 	PRODUCT_EMONEY,
 	PRODUCT_SAMSAT,
+	PRODUCT_BPJSTK,				/* this and the next two are the parent service's */
+	PRODUCT_BPJSTKPU,
+	PRODUCT_PDL,
 	PRODUCT_COUNT,
 	PRODUCT_UNKNOWN = -1
 } Product;
@@ -40,6 +45,7 @@ typedef struct Bill
 } Bill;
 
 extern const char *product_name(Product product);
+extern bool product_has_sample(Product product);
 extern Product product_of_code(const char *code);
 extern Bill product_bill(Product product, const char *customer_no);
 

@@ -2,7 +2,7 @@
  * route.c
  *		Which part of the double answers a request.
  *
- *	POST   /v1/transaction			a transaction, dialect digiflazz
+ *	POST   .../v1/transaction		a transaction, dialect digiflazz
  *	POST   .../cek-saldo			the balance
  *	POST   /control					see control.c
  *	POST   /books/reset				empties the books
@@ -53,7 +53,7 @@ route_is_transaction(const char *method, const char *path, DialectNumber *dialec
 	if (strcmp(method, "POST") != 0 || ends_with(path, "/cek-saldo") ||
 		strcmp(path, "/control") == 0 || strcmp(path, "/books/reset") == 0)
 		return false;
-	*dialect = strcmp(path, "/v1/transaction") == 0 ? DIALECT_DIGIFLAZZ : DIALECT_DIGISWITCH;
+	*dialect = ends_with(path, "/v1/transaction") ? DIALECT_DIGIFLAZZ : DIALECT_DIGISWITCH;
 	return true;
 }
 

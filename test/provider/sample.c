@@ -26,8 +26,8 @@
 typedef struct Sample
 {
 	char	   *text[DIALECT_COUNT];	/* with marks */
-	char	   *balance;		/* the sample's own, as JSON */
-	char	   *sn;				/* the same */
+	long long	balance;		/* the sample's own, in hundredths */
+	char	   *sn;				/* the same, as JSON */
 	long long	price;
 } Sample;
 
@@ -36,7 +36,16 @@ const Dialect dialects[DIALECT_COUNT] = {
 	[DIALECT_DIGIFLAZZ] = {"commands", "buyer_sku_code", "customer_name", "buyer_last_saldo"},
 };
 
-static Sample samples[PRODUCT_COUNT][MOST_BILLS];
+/*
+ * Where the amounts have decimals, so that they do.  The sum of a bill holds:
+ * what is more in the admin fee is more in the selling price.
+ */
+#define MORE_PRICE		25		/* hundredths */
+#define MORE_ADMIN		50
+#define MORE_BALANCE	75
+
+/* By product, number of bills, and whether it is the Malaysian branch's */
+static Sample samples[PRODUCT_COUNT][MOST_BILLS][2];
 
 /*
  * The whole file as a parsed document, or NULL and a word on stderr.
@@ -113,10 +122,66 @@ make_two_bills(cJSON *data, Product product)
 }
 
 /*
- * The document printed in a dialect: the same values in the same order.
+ * The number called key in hundredths, and as many more.
+ */
+static long long
+hundredths(const cJSON *data, const char *key, int more)
+{
+	return (long long) cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(data, key)) * 100 + more;
+}
+
+/*
+ * Add hundredths to the number called key.
+ */
+static void
+add_decimals(cJSON *data, const char *key, int more)
+{
+	Buffer		text = {0};
+
+	buffer_add_amount(&text, hundredths(data, key, more));
+	put(data, key, cJSON_CreateRaw(text.data));
+	buffer_free(&text);
+}
+
+/*
+ * Turn a reply into one of the Malaysian branch, but for what is filled in.
+ */
+static void
+make_malaysian(cJSON *data)
+{
+	put(data, "status", cJSON_CreateString("Success"));
+	add_decimals(data, "price", MORE_PRICE);
+	add_decimals(data, "admin", MORE_ADMIN);
+	add_decimals(data, "selling_price", MORE_ADMIN);
+}
+
+/*
+ * The parent service says in each period of pgas how much was used.
+ */
+static void
+add_usage(cJSON *document)
+{
+	cJSON	   *data = cJSON_GetObjectItemCaseSensitive(document, "data");
+	cJSON	   *desc = cJSON_GetObjectItemCaseSensitive(data, "desc");
+	cJSON	   *period;
+
+	cJSON_ArrayForEach(period, cJSON_GetObjectItemCaseSensitive(desc, "detail"))
+	{
+		const char *from = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(period, "meter_awal"));
+		const char *to = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(period, "meter_akhir"));
+		char		usage[16];
+
+		snprintf(usage, sizeof(usage), "%06d", atoi(to ? to : "") - atoi(from ? from : ""));
+		cJSON_AddStringToObject(period, "usage", usage);
+	}
+}
+
+/*
+ * The document printed in a dialect: the same values in the same order, and the
+ * usage where only this dialect tells it.
  */
 static char *
-print_in_dialect(const cJSON *data, DialectNumber dialect)
+print_in_dialect(const cJSON *data, Product product, DialectNumber dialect)
 {
 	const Dialect *from = &dialects[DIALECT_DIGISWITCH];
 	const Dialect *to = &dialects[dialect];
@@ -137,6 +202,8 @@ print_in_dialect(const cJSON *data, DialectNumber dialect)
 			key = to->balance;
 		cJSON_AddItemToObject(copy, key, cJSON_Duplicate(item, true));
 	}
+	if (product == PRODUCT_PGAS && dialect == DIALECT_DIGIFLAZZ)
+		add_usage(document);
 	text = cJSON_PrintUnformatted(document);
 	cJSON_Delete(document);
 	return text;
@@ -146,12 +213,14 @@ print_in_dialect(const cJSON *data, DialectNumber dialect)
  * Make the texts of one sample.  Takes marks into data.
  */
 static void
-make_sample(Sample *sample, cJSON *data)
+make_sample(Sample *sample, cJSON *data, Product product, bool malaysian)
 {
 	int			dialect;
 
-	sample->price = (long long) cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(data, "price"));
-	sample->balance = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(data, "balance"));
+	sample->price = hundredths(data, "price", malaysian ? MORE_PRICE : 0);
+	sample->balance = hundredths(data, "balance", malaysian ? MORE_BALANCE : 0);
+	if (malaysian)
+		make_malaysian(data);
 	sample->sn = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(data, "sn"));
 	put(data, "ref_id", cJSON_CreateRaw(MARK_REF_ID));
 	put(data, "customer_no", cJSON_CreateRaw(MARK_CUSTOMER_NO));
@@ -159,12 +228,12 @@ make_sample(Sample *sample, cJSON *data)
 	put(data, "balance", cJSON_CreateRaw(MARK_BALANCE));
 	put(data, "sn", cJSON_CreateRaw(MARK_SN));
 	for (dialect = 0; dialect < DIALECT_COUNT; dialect++)
-		sample->text[dialect] = print_in_dialect(data, (DialectNumber) dialect);
+		sample->text[dialect] = print_in_dialect(data, product, (DialectNumber) dialect);
 }
 
 /*
- * Read the twelve samples of a directory; false, with a word on stderr, when
- * one is missing or is no sample.
+ * Read the samples of a directory; false, with a word on stderr, when one is
+ * missing or is no sample.
  */
 bool
 sample_load(const char *directory)
@@ -175,21 +244,26 @@ sample_load(const char *directory)
 	{
 		Buffer		path = {0};
 		cJSON	   *document;
-		int			bills;
+		int			which;
 
-		buffer_printf(&path, "%s/%s.json", directory, product_name((Product) product));
+		buffer_printf(&path, "%s/%s%s.json", directory,
+					  product_has_sample((Product) product) ? "" : "documented/",
+					  product_name((Product) product));
 		document = read_sample(path.data);
 		buffer_free(&path);
 		if (document == NULL)
 			return false;
-		for (bills = 1; bills <= MOST_BILLS; bills++)
+		for (which = 0; which < MOST_BILLS * 2; which++)
 		{
+			int			bills = 1 + which / 2;
+			bool		malaysian = which % 2;
 			cJSON	   *copy = cJSON_Duplicate(document, true);
 			cJSON	   *data = cJSON_GetObjectItemCaseSensitive(copy, "data");
 
 			if (bills == 2 && (product == PRODUCT_PLN || product == PRODUCT_PGAS))
 				make_two_bills(data, (Product) product);
-			make_sample(&samples[product][bills - 1], data);
+			make_sample(&samples[product][bills - 1][malaysian], data, (Product) product,
+						malaysian);
 			cJSON_Delete(copy);
 		}
 		cJSON_Delete(document);
@@ -198,12 +272,12 @@ sample_load(const char *directory)
 }
 
 /*
- * What a bill takes from our deposit.
+ * What a bill takes from our deposit, in hundredths.
  */
 long long
-sample_price(Product product, int bills)
+sample_price(Product product, int bills, bool malaysian)
 {
-	return samples[product][bills - 1].price;
+	return samples[product][bills - 1][malaysian].price;
 }
 
 /*
@@ -213,7 +287,7 @@ void
 sample_reply(Buffer *reply, DialectNumber dialect, Product product, int bills,
 			 const SampleFill *fill)
 {
-	const Sample *sample = &samples[product][bills - 1];
+	const Sample *sample = &samples[product][bills - 1][fill->malaysian];
 	const char *text = sample->text[dialect];
 
 	for (;;)
@@ -234,10 +308,7 @@ sample_reply(Buffer *reply, DialectNumber dialect, Product product, int bills,
 				buffer_add_json(reply, fill->code);
 				break;
 			case 4:
-				if (fill->balance)
-					buffer_printf(reply, "%lld", *fill->balance);
-				else
-					buffer_add_text(reply, sample->balance);
+				buffer_add_amount(reply, fill->balance ? *fill->balance : sample->balance);
 				break;
 			case 5:
 				buffer_add_text(reply, fill->without_sn ? "\"\"" : sample->sn);

@@ -17,12 +17,13 @@ typedef struct SampleFill
 	const char *ref_id;
 	const char *customer_no;
 	const char *code;
-	const long long *balance;	/* NULL: the sample's */
+	const long long *balance;	/* in hundredths; NULL: the sample's */
 	bool		without_sn;		/* an inquiry has no serial number */
+	bool		malaysian;
 } SampleFill;
 
 extern bool sample_load(const char *directory);
-extern long long sample_price(Product product, int bills);
+extern long long sample_price(Product product, int bills, bool malaysian);
 extern void sample_reply(Buffer *reply, DialectNumber dialect, Product product,
 						 int bills, const SampleFill *fill);
 

@@ -65,12 +65,24 @@ body()
 		'{command: $c, username: "demo", code: $p, customer_no: $n, ref_id: $r, sign: $s}'
 }
 
+# the same in the dialect digiflazz
+df_body()
+{
+	body "$@" | jq -c '.commands = .command | .buyer_sku_code = .code | del(.command, .code)'
+}
+
 # ask COMMAND REF_ID CODE CUSTOMER_NO: sets reply
 ask()
 {
 	reply=$(curl -sS -m 10 -H 'Content-Type: application/json' -d "$(body "$@")" \
 		"http://127.0.0.1:${port:-$http}/v1/user/api/transaction" 2>"$scratch/curl")
 	exit_code=$?
+}
+
+# the same in the dialect digiflazz
+df_ask()
+{
+	reply=$(curl -sS -m 10 -d "$(df_body "$@")" "http://127.0.0.1:${port:-$http}/v1/transaction" 2>"$scratch/curl")
 }
 
 get()
@@ -364,11 +376,45 @@ test_faults()
 
 test_dialect()
 {
-	reply=$(curl -sS -d "$(body pay-pasca df-1 pln 530000000001 | jq -c '.commands = .command | .buyer_sku_code = .code | del(.command, .code)')" \
-		"http://127.0.0.1:$http/v1/transaction")
+	local file code
+	df_ask pay-pasca df-1 pln 530000000001
 	ok "digiflazz at /v1/transaction" \
 		"$(get '[.data.buyer_sku_code, .data.customer_name, .data.buyer_last_saldo, .data.code] | tojson')" \
 		'["pln","Nama Pelanggan Pertama",100000,null]'
+	for file in "$here"/responses/*.json "$here"/responses/documented/*.json; do
+		code=$(basename "$file" .json)
+		df_ask pay-pasca "df-all-$code" "$code" 999
+		ok "digiflazz, $code: the sample in its words" "$(get '.data | (.desc.detail[]? |= del(.usage)) | to_entries | map([.key, .value]) | tojson')" \
+			"$(jq -c --arg c "$code" '.data.ref_id = "df-all-" + $c | .data.customer_no = "999" | .data.code = $c | .data | to_entries
+				| map([({code: "buyer_sku_code", name: "customer_name", balance: "buyer_last_saldo"}[.key] // .key), .value])' "$file")"
+	done
+	df_ask pay-pasca df-pgas pgas 0110014602
+	ok "digiflazz, pgas: usage in each period" "$(get '.data.desc.detail | map(.usage) | join(" ")')" "000035 000037"
+	ask pay-pasca pgas-2 pgas 0110014602
+	ok "and not in the other dialect" "$(get '.data.desc.detail | map(has("usage")) | any')" "false"
+	df_ask status-pasca df-1 pln 530000000001; said="$(get .data.rc) "
+	df_ask inq-pasca df-2 pln 530000000003; said+="$(get '.data | keys | join(" ")') "
+	port=$raw df_ask inq-pasca df-3 bpjstk 1; said+=$(get '.data.desc | [.jkk, .jkm, .jht] | tojson')
+	ok "status, refusal, the raw port" "$said" "00 buyer_sku_code customer_no message rc ref_id status [10000,6800,80700]"
+	reply=$(curl -sS -d "$(body pay-pasca df-4 pln 1)" "http://127.0.0.1:$http/v1/transaction"); said="$(get .data.rc) "
+	reply=$(curl -sS -d "$(df_body pay-pasca df-5 pln 1)" "http://127.0.0.1:$http/v1/user/api/transaction"); said+=$(get .data.rc)
+	ok "what is said in the other dialect is not understood" "$said $(books '?ref_id=df-4' .booked)$(books '?ref_id=df-5' .booked)" "40 40 00"
+	control '{"error_objects": true}' >/dev/null
+	reply=$(curl -sS -w '\n%{http_code}' -d "$(df_body pay-pasca df-6 pln 1 wrong)" "http://127.0.0.1:$http/v1/transaction")
+	ok "an error object" "$(tr '\n' ' ' <<<"$reply")" '{"data":{"rc":"41","message":"Signature tidak valid"}} 400 '
+	df_ask pay-pasca df-7 pln 530000000006
+	ok "a failure is none" "$(get '.data.rc + " " + .data.ref_id')" "02 df-7"
+	control '{"error_objects": false, "malaysian": true, "balance": 25000, "pending": 60000}' >/dev/null
+	df_ask pay-pasca my-1 pln 530000000001
+	ok "the Malaysian branch: decimals" "$(get '[.data.status, .data.price, .data.admin, .data.selling_price, .data.buyer_last_saldo] | tojson') $(books '?ref_id=my-1' .price)" \
+		'["Success",10000.25,2500.5,11000.5,14999.75] 10000.25'
+	df_ask pay-pasca my-2 pln 530000000006; said="$(get .data.status)/$(get .data.rc) "
+	df_ask pay-pasca my-3 pln 630000000001; said+="$(get .data.status)/$(get .data.rc)"
+	ask pay-pasca my-4 nothing 1; said+=" $(get .data.status)/$(get .data.rc)"
+	ok "its words" "$said" "Failed/02 Processing/03 Failed/43"
+	control '{"malaysian": false, "balance": null, "pending": 0}' >/dev/null
+	ask pay-pasca my-5 pln 1
+	ok "and back" "$(get '[.data.status, .data.price, .data.balance] | tojson')" '["Sukses",10000,100000]'
 }
 
 test_tls()

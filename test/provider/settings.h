@@ -20,6 +20,8 @@ typedef struct Settings
 	_Atomic bool insist_on_inquiry;
 	_Atomic bool status_echoes_inquiry;
 	_Atomic bool unique_ref_id;
+	_Atomic bool malaysian;		/* status words, and amounts with decimals */
+	_Atomic bool error_objects; /* refusals are {rc, message} */
 } Settings;
 
 extern Settings settings;
