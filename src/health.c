@@ -28,6 +28,7 @@
 #include "launch.h"
 #include "mailbox.h"
 #include "objects.h"
+#include "option.h"
 #include "problem.h"
 #include "situation.h"
 #include "srf.h"
@@ -134,7 +135,9 @@ look_at_account(ReturnSetInfo *list, Oid server, DpAccount *account)
 		return line(list, "account", false, problem.message, problem.hint);
 	line(list, "account", true, account->account, NULL);
 	line(list, "options", !account->paused,
-		 psprintf("endpoint %s%s%s", account->endpoint,
+		 psprintf("endpoint %s%s%s%s%s", account->endpoint,
+				  account->dialect == DP_DIGISWITCH ? "" : ", dialect ",
+				  account->dialect == DP_DIGISWITCH ? "" : dp_dialect_name(account->dialect),
 				  account->testing ? ", testing" : "",
 				  account->paused ? ", paused" : ""),
 		 account->paused ? "ALTER SERVER ... OPTIONS (SET paused 'false');" :

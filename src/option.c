@@ -113,6 +113,13 @@ parse_dialect(const char *value, DpDialect *dialect)
 	return false;
 }
 
+/* What the option calls a dialect. */
+const char *
+dp_dialect_name(DpDialect dialect)
+{
+	return dialect_names[dialect];
+}
+
 /* A bare name, so that it cannot lead out of digipay.secret_dir. */
 static const char *
 check_file_name(const char *value)

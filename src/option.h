@@ -12,6 +12,7 @@
 #define DP_WRAPPER	"digipay"
 
 extern bool dp_key_is_acceptable(const char *key);
+extern const char *dp_dialect_name(DpDialect dialect);
 extern void dp_options_apply(List *options, DpAccount *account);
 
 #endif							/* DIGIPAY_OPTION_H */

@@ -55,7 +55,7 @@ FROM (VALUES ('connect_timeout', '86400000', '86400001'),
 
 -- the dialect
 SELECT pg_temp.server_with('dialect', value)
-FROM unnest('{digiswitch, digiflazz, Digiswitch, other, ""}'::text[]) AS value;
+FROM unnest('{digiswitch, digiflazz, Digiswitch, DIGIFLAZZ, " digiflazz", digi, other, ""}'::text[]) AS value;
 
 -- files
 SELECT pg_temp.server_with('ca_file', value)
@@ -67,7 +67,7 @@ FROM unnest('{main, main.key, ../main, /etc/main, main/, .., ., .main, ""}'::tex
 SELECT pg_temp.attempt($$CREATE SERVER regress_option FOREIGN DATA WRAPPER digipay
 	OPTIONS (endpoint 'https://provider.example/', timeout 'soon')$$);
 SELECT pg_temp.attempt($$CREATE SERVER regress_option FOREIGN DATA WRAPPER digipay
-	OPTIONS (endpoint 'https://provider.example/', dialect 'digiflazz')$$);
+	OPTIONS (endpoint 'https://provider.example/', dialect 'digiflash')$$);
 
 -- all together
 SELECT pg_temp.attempt($$
@@ -78,7 +78,7 @@ SELECT pg_temp.attempt($$
 		allow_private_address 'true', api_key_file 'main') $$);
 -- checked when changed, too; the endpoint stays required
 SELECT pg_temp.attempt('ALTER SERVER regress_option OPTIONS (' || change || ')')
-FROM unnest(ARRAY[$$SET timeout '0'$$, $$DROP timeout$$, $$SET endpoint 'ftp://provider.example/'$$,
+FROM unnest(ARRAY[$$SET dialect 'digiflazz'$$, $$SET dialect 'digi'$$, $$ADD dialect 'digiswitch'$$, $$SET timeout '0'$$, $$DROP timeout$$, $$SET endpoint 'ftp://provider.example/'$$,
 	$$DROP endpoint$$, $$ADD timeout 'soon'$$]) AS change;
 SELECT srvoptions FROM pg_foreign_server WHERE srvname = 'regress_option';
 DROP SERVER regress_option;

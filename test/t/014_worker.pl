@@ -219,9 +219,9 @@ is(together('witness', 10, "\\set n random(1, 1000000000)\nSELECT digipay_pay($b
 is(paid_once('witness-'), 100, 'all are paid');
 is_deeply([ $provider->complaints ], [], 'the witness found each in state sending');
 # is the witness awake?
-$provider->call('POST', $DigipayTest::PATH, {
+$provider->call('POST', $DigipayTest::PATH, DigipayTest::spoken_object(
 	command => 'pay-pasca', username => 'demo', code => 'pln', customer_no => '530000000001',
-	ref_id => 'stranger', sign => md5_hex('demodemo-keystranger') });
+	ref_id => 'stranger', sign => md5_hex('demodemo-keystranger')));
 is(scalar($provider->complaints), 1, 'and complains about what the journal does not have');
 
 # Whatever the database and the role say, a commit of the worker's is flushed.

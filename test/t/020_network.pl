@@ -258,9 +258,9 @@ is(scalar($closer->requests), 2, 'with one request each');
 sub answer
 {
 	my ($ref_id, $pad) = @_;
-	return qq({"data":{"ref_id":"$ref_id","customer_no":"530000000001","code":"pln",)
-	  . qq("rc":"00","status":"Sukses","message":"ok","price":10000)
-	  . ($pad ? qq(,"pad":"$pad") : '') . '}}';
+	return DigipayTest::spoken(qq({"data":{"ref_id":"$ref_id","customer_no":"530000000001","code":"pln",)
+		  . qq("rc":"00","status":"Sukses","message":"ok","price":10000)
+		  . ($pad ? qq(,"pad":"$pad") : '') . '}}');
 }
 
 sub chunk

@@ -118,17 +118,17 @@ is($provider->books->{connections}, 1, 'all over one connection');
 
 # the certificate holds for the address as well
 DigipayTest::create_account($node, $provider, server => 'by_address',
-	endpoint => 'https://127.0.0.1:' . $provider->https_port . '/x', ca_file => $provider->ca_file);
+	endpoint => 'https://127.0.0.1:' . $provider->https_port . $DigipayTest::PATH, ca_file => $provider->ca_file);
 is(pay('tls-2', 'by_address')->{state}, 'succeeded', 'by its address, which is in the certificate');
 
 # plain http to a port that speaks TLS, and the other way round
 DigipayTest::create_account($node, $provider, server => 'plain',
-	endpoint => 'http://127.0.0.1:' . $provider->https_port . '/x', username => 'plain');
+	endpoint => 'http://127.0.0.1:' . $provider->https_port . $DigipayTest::PATH, username => 'plain');
 is(pay('tls-3', 'plain')->{state}, 'unknown', 'plain http to a TLS port leaves, and comes to nothing');
 is(scalar(keys %{ $provider->books('tls-3') }), 0, 'there is no such payment');
 $provider->reset;
 DigipayTest::create_account($node, $provider, server => 'tls_to_plain',
-	endpoint => 'https://localhost:' . $provider->http_port . '/x', ca_file => $provider->ca_file);
+	endpoint => 'https://localhost:' . $provider->http_port . $DigipayTest::PATH, ca_file => $provider->ca_file);
 refused('tls_to_plain', $provider, qr/libcurl code 35/, 'a port that does not speak TLS');
 
 # ---------------------------------------------------------------------------
@@ -136,18 +136,18 @@ refused('tls_to_plain', $provider, qr/libcurl code 35/, 'a port that does not sp
 
 # unknown authority: neither the system's nor what the environment says
 DigipayTest::create_account($node, $provider, server => 'no_ca',
-	endpoint => 'https://localhost:' . $provider->https_port . '/x');
+	endpoint => 'https://localhost:' . $provider->https_port . $DigipayTest::PATH);
 refused('no_ca', $provider, qr/certificate.*libcurl code 60/, 'an unknown authority');
 
 # the authority of somebody else
 my ($other_cert, $other_key) = DigipayTest::certificate('other.example');
 DigipayTest::create_account($node, $provider, server => 'other_ca', ca_file => $other_cert,
-	endpoint => 'https://localhost:' . $provider->https_port . '/x');
+	endpoint => 'https://localhost:' . $provider->https_port . $DigipayTest::PATH);
 refused('other_ca', $provider, qr/certificate.*libcurl code 60/, 'somebody else\'s authority');
 
 my $wrong_name = DigipayTest::start_provider(cert => $other_cert, key => $other_key);
 DigipayTest::create_account($node, $wrong_name, server => 'wrong_name', ca_file => $other_cert,
-	endpoint => 'https://localhost:' . $wrong_name->https_port . '/x');
+	endpoint => 'https://localhost:' . $wrong_name->https_port . $DigipayTest::PATH);
 refused('wrong_name', $wrong_name, qr/(?:subject name|localhost).*libcurl code 60/,
 	'a certificate for another name');
 
@@ -155,7 +155,7 @@ refused('wrong_name', $wrong_name, qr/(?:subject name|localhost).*libcurl code 6
 my ($wild_cert, $wild_key) = DigipayTest::certificate('*');
 my $wild = DigipayTest::start_provider(cert => $wild_cert, key => $wild_key);
 DigipayTest::create_account($node, $wild, server => 'wild', ca_file => $wild_cert,
-	endpoint => 'https://localhost:' . $wild->https_port . '/x');
+	endpoint => 'https://localhost:' . $wild->https_port . $DigipayTest::PATH);
 refused('wild', $wild, qr/(?:subject name|localhost).*libcurl code 60/, 'a certificate for *');
 
 for my $case (
@@ -166,7 +166,7 @@ for my $case (
 	my ($cert, $key) = dated_certificate($from, $to);
 	my $odd = DigipayTest::start_provider(cert => $cert, key => $key);
 	DigipayTest::create_account($node, $odd, server => $server, ca_file => $cert,
-		endpoint => 'https://localhost:' . $odd->https_port . '/x');
+		endpoint => 'https://localhost:' . $odd->https_port . $DigipayTest::PATH);
 	refused($server, $odd, qr/$why.*libcurl code 60/, "a certificate that is $server");
 }
 
@@ -175,7 +175,7 @@ for my $case ([ 'missing_ca', "$scratch/missing.pem" ], [ 'empty_ca', '/dev/null
 {
 	my ($server, $file) = @$case;
 	DigipayTest::create_account($node, $provider, server => $server, ca_file => $file,
-		endpoint => 'https://localhost:' . $provider->https_port . '/x');
+		endpoint => 'https://localhost:' . $provider->https_port . $DigipayTest::PATH);
 	refused($server, $provider, qr/libcurl code (?:77|60)/, "ca_file $file");
 }
 
@@ -207,7 +207,7 @@ for my $server (sort keys %s_server)
 {
 	my ($arguments, $name) = @{ $s_server{$server} };
 	DigipayTest::create_account($node, $provider, server => $server, ca_file => $provider->ca_file,
-		endpoint => 'https://localhost:' . openssl_server(@$arguments) . '/x', timeout => 3000);
+		endpoint => 'https://localhost:' . openssl_server(@$arguments) . $DigipayTest::PATH, timeout => 3000);
 	refused($server, undef, qr/libcurl code (?:35|56)/, $name);
 }
 
@@ -216,13 +216,13 @@ for my $server (sort keys %s_server)
 # wants not_sent here, but design.md calls that only what provably did not leave.
 DigipayTest::create_account($node, $provider, server => 'client_certificate_13',
 	ca_file => $provider->ca_file, timeout => 3000,
-	endpoint => 'https://localhost:' . openssl_server(qw(-tls1_3 -Verify 1)) . '/x');
+	endpoint => 'https://localhost:' . openssl_server(qw(-tls1_3 -Verify 1)) . $DigipayTest::PATH);
 is(pay('tls-13', 'client_certificate_13')->{state}, 'unknown',
 	'a client\'s certificate demanded, TLS 1.3: the request may have left');
 
 # an endless handshake, and one that is cut off
 DigipayTest::create_account($node, $provider, server => 'stalled', ca_file => $provider->ca_file,
-	endpoint => 'https://localhost:' . $provider->raw_port . '/x', connect_timeout => 500);
+	endpoint => 'https://localhost:' . $provider->raw_port . $DigipayTest::PATH, connect_timeout => 500);
 $provider->reset;
 for my $fault (qw(hang reset close))
 {

@@ -47,13 +47,14 @@ my %SAMPLE = (
 	rc => '"00"', balance => 100000, price => 10000, selling_price => 11000,
 	desc => '{"tarif":"R1","detail":[{"periode":"201901","nilai_tagihan":"8000"}]}');
 
-# The members of a data object; undef leaves one out, others come at the end.
+# The members of a data object in the run's dialect; undef leaves one out, others
+# come at the end.
 sub members
 {
 	my ($ref_id, %change) = @_;
 	my %value = (ref_id => qq("$ref_id"), %SAMPLE, %change);
 	my @keys = (@KEYS, sort grep { my $key = $_; !grep { $_ eq $key } @KEYS } keys %change);
-	return join(',', map { qq("$_":$value{$_}) } grep { defined $value{$_} } @keys);
+	return DigipayTest::spoken(join(',', map { qq("$_":$value{$_}) } grep { defined $value{$_} } @keys));
 }
 
 sub reply { return '{"data":{' . members(@_) . '}}' }
@@ -90,6 +91,7 @@ sub nested
 
 my $html = '<html><body>Selamat datang</body></html>';
 my $ok = with();
+my $error_objects = $DigipayTest::DIALECT eq 'digiflazz';
 my @cases = (
 	[ 'H01', '200 and a valid reply', $ok, 'succeeded' ],
 	[ 'H02', '200 and nothing', '', 'unknown' ],
@@ -107,6 +109,15 @@ my @cases = (
 	[ 'H06d', '400 with rc 41 and nothing else but words',
 		'{"data":{"rc":"41","status":"Gagal","message":"Signature tidak valid"}}', 'rejected',
 		http => 400, columns => { message => 'Signature tidak valid' } ],
+	# an error object, which digiflazz has and digiswitch has not
+	(map { [ "H06e $_", "400 with rc $_ and a message, and nothing else",
+		qq({"data":{"rc":"$_","message":"Maaf"}}), $error_objects ? 'rejected' : 'unknown', http => 400,
+		$error_objects ? (columns => { rc => $_, message => 'Maaf', status => undef }) : () ] } qw(40 41 45)),
+	(map { [ "H06f $_", "rc $_ and a message, and nothing else", qq({"data":{"rc":"$_","message":"Maaf"}}), 'unknown' ] }
+		qw(00 02 03 46 49 50 74 83)),
+	(map { [ "H06g $_", "rc 41, a message and $_", qq({"data":{"rc":"41","message":"Maaf",$_}}), 'unknown', http => 400 ] }
+		'"status":null', '"ref_id":"other"', '"x":1'),
+	[ 'H06h', 'rc 41 and no message', '{"data":{"rc":"41"}}', 'unknown', http => 400 ],
 	[ 'H07', '400 and HTML', $html, 'unknown', http => 400 ],
 	[ 'H08a', '401 and HTML', $html, 'unknown', http => 401 ],
 	[ 'H08b', '403 and HTML', $html, 'unknown', http => 403 ],
@@ -389,7 +400,7 @@ for my $ref_id (sort keys %case)
 	}
 	push @wrong, "$row->{periods} periods" if defined $case->{periods} && $row->{periods} != $case->{periods};
 	my $reply = JSON::PP->new->allow_nonref->decode($row->{reply} // 'null');
-	push @wrong, grep { !exists $reply->{$_} } @{ $case->{keys} // [] };
+	push @wrong, grep { !exists $reply->{ DigipayTest::spoken_key($_) } } @{ $case->{keys} // [] };
 	is(join('; ', @wrong), '', "$name: the row and the events are as they should be");
 }
 

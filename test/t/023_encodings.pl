@@ -40,9 +40,9 @@ sub reply
 	my ($ref_id, $place, $json) = @_;
 	my $name = $place eq 'desc' ? '"Jose"' : $json;
 	my $desc = $place eq 'name' ? '"R1"' : $json;
-	return encode('UTF-8', qq({"data":{"ref_id":"$ref_id","customer_no":"530000000001","code":"pln",)
-		  . qq("rc":"00","status":"Sukses","message":"ok","price":10000,"sn":"42",)
-		  . qq("name":$name,"desc":{"nama":$desc}}}));
+	return encode('UTF-8', DigipayTest::spoken(qq({"data":{"ref_id":"$ref_id","customer_no":"530000000001","code":"pln",)
+			  . qq("rc":"00","status":"Sukses","message":"ok","price":10000,"sn":"42",)
+			  . qq("name":$name,"desc":{"nama":$desc}}})));
 }
 
 # The bytes by which a database in this encoding holds a text, undef if it cannot.

@@ -125,8 +125,8 @@ is($provider->booked('own-mapping'), 1, 'booked with its key');
 $node->safe_psql('postgres', q{CREATE USER MAPPING FOR postgres SERVER digipay OPTIONS (username 'root', api_key 'root-key')});
 is(pay('own-mapping-2')->{account}, 'demo@127.0.0.1', 'a superuser\'s own one as well');
 # no PUBLIC mapping at all: nobody's own stands in for it
-$node->safe_psql('postgres', 'CREATE SERVER unmapped FOREIGN DATA WRAPPER digipay OPTIONS (endpoint '
-	  . DigipayTest::literal($provider->endpoint) . q{, allow_private_address 'true');
+$node->safe_psql('postgres', 'CREATE SERVER unmapped FOREIGN DATA WRAPPER digipay OPTIONS ('
+	  . DigipayTest::option_list(endpoint => $provider->endpoint, allow_private_address => 'true') . q{);
 	GRANT USAGE ON FOREIGN SERVER unmapped TO regress_cashier;
 	CREATE USER MAPPING FOR regress_cashier SERVER unmapped OPTIONS (username 'demo', api_key 'x')});
 refused("SELECT digipay_pay($BILL, 'unmapped-1', NULL, 'unmapped')", '42704', 'no PUBLIC mapping',
@@ -284,7 +284,7 @@ $provider->control(script => { ref_id => 'ansi', book => JSON::PP::true(),
 is(pay('ansi')->{state}, 'unknown', 'a reply with escape sequences that is not to be believed');
 
 DigipayTest::create_account($node, $provider, server => 'wrong_key', username => 'demo', api_key => "$KEY-not",
-	endpoint => 'http://localhost:' . $provider->http_port . '/x');
+	endpoint => 'http://localhost:' . $provider->http_port . $DigipayTest::PATH);
 my $row = pay('wrong-key', 'wrong_key');
 is("$row->{state} $row->{rc} $row->{http_status}", 'rejected 41 400', 'a wrong key: rejected');
 is($row->{message}, 'Signature tidak valid', 'with the provider\'s words');
@@ -343,8 +343,8 @@ is(error_of($node, q{CREATE SERVER mine FOREIGN DATA WRAPPER digipay OPTIONS (en
 		role => 'regress_owner')->{sqlstate}, '42501', 'and so does allow_private_address');
 
 my $file_provider = DigipayTest::start_provider(username => 'filed', api_key => $FILE_KEY);
-$node->safe_psql('postgres', 'CREATE SERVER filed FOREIGN DATA WRAPPER digipay OPTIONS (endpoint '
-	  . DigipayTest::literal($file_provider->endpoint) . q{, allow_private_address 'true', api_key_file 'key');
+$node->safe_psql('postgres', 'CREATE SERVER filed FOREIGN DATA WRAPPER digipay OPTIONS ('
+	  . DigipayTest::option_list(endpoint => $file_provider->endpoint, allow_private_address => 'true', api_key_file => 'key') . q{);
 	CREATE USER MAPPING FOR PUBLIC SERVER filed OPTIONS (username 'filed')});
 
 # content or how to make it, mode, and what to expect of the error's DETAIL

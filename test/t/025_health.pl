@@ -71,8 +71,8 @@ amiss(lines('Kasir 1'), 'server', qr/no server "Kasir 1"/, qr/CREATE SERVER "Kas
 $node->safe_psql('postgres', 'CREATE FOREIGN DATA WRAPPER regress_other; CREATE SERVER foreigner FOREIGN DATA WRAPPER regress_other');
 amiss(lines('foreigner'), 'server', qr/foreign-data wrapper/, qr/./, 'another wrapper\'s server');
 
-my $endpoint = DigipayTest::literal($provider->endpoint);
-$node->safe_psql('postgres', "CREATE SERVER digipay FOREIGN DATA WRAPPER digipay OPTIONS (endpoint $endpoint, allow_private_address 'true')");
+$node->safe_psql('postgres', 'CREATE SERVER digipay FOREIGN DATA WRAPPER digipay OPTIONS ('
+	  . DigipayTest::option_list(endpoint => $provider->endpoint, allow_private_address => 'true') . ')');
 amiss(lines(undef), 'account', qr/no user name/, qr/CREATE USER MAPPING FOR PUBLIC SERVER digipay/, 'no mapping');
 $node->safe_psql('postgres', q{CREATE USER MAPPING FOR postgres SERVER digipay OPTIONS (username 'demo', api_key 'demo-key')});
 amiss(lines(undef), 'account', qr/no user name/, qr/FOR PUBLIC/, 'only a role\'s own mapping');

@@ -30,10 +30,10 @@ sub body
 	my ($ref_id, $rc, %more) = @_;
 	my ($customer_no, $code, $name) = map { delete $more{$_} } qw(customer_no code name);
 	my $status = delete $more{status} // $status_of{$rc} // 'Gagal';
-	return encode('UTF-8', sprintf
+	return encode('UTF-8', DigipayTest::spoken(sprintf
 		  '{"data":{"ref_id":"%s","customer_no":"%s","code":"%s","rc":"%s","status":"%s","message":"Kabar","sn":"SN-%s","price":10000%s}}',
 		$ref_id, $customer_no // $BILL[1], $code // $BILL[0], $rc, $status, $rc,
-		defined $name ? qq(,"name":"$name") : '');
+		defined $name ? qq(,"name":"$name") : ''));
 }
 
 sub sign
@@ -557,7 +557,7 @@ sub post
 }
 pay('a-1', $LATER);
 # odd spacing and escapes must come through as they are, or the signature is wrong
-$body = qq(  { "data" : {"ref_id":"a-1", "customer_no":"$LATER",\n\t"code":"pln","rc":"00","status":"Sukses","message":"\\u00e9 \\/ )
+$body = DigipayTest::spoken(qq(  { "data" : {"ref_id":"a-1", "customer_no":"$LATER",\n\t"code":"pln","rc":"00","status":"Sukses","message":"\\u00e9 \\/ ))
   . encode('UTF-8', 'é') . qq(", "price":1e4, "sn":"S" } }\n);
 DigipayTest::fails_with($node, post($body, 'sha1=' . '0' x 40), '42501', 'PostgREST: a wrong signature');
 DigipayTest::fails_with($node, post($body, undef), '42501', 'PostgREST: none');

@@ -29,7 +29,8 @@ sub books_sum { my ($what) = @_; return sum0 map { $_->{$what} // 0 } values %{ 
 sub reply
 {
 	my ($ref_id, $rc, $status, $more) = @_;
-	return qq({"data":{"ref_id":"$ref_id","customer_no":"$BILL[1]","code":"$BILL[0]","rc":"$rc","status":"$status","message":"Kabar"}}) . ($more // '');
+	return DigipayTest::spoken(
+		qq({"data":{"ref_id":"$ref_id","customer_no":"$BILL[1]","code":"$BILL[0]","rc":"$rc","status":"$status","message":"Kabar"}}) . ($more // ''));
 }
 sub script
 {

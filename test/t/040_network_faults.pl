@@ -130,8 +130,8 @@ sub kept
 sub answer
 {
 	my ($ref_id) = @_;
-	return qq({"data":{"ref_id":"$ref_id","customer_no":"530000000001","code":"pln",)
-	  . q("rc":"00","status":"Sukses","message":"ok","price":10000}});
+	return DigipayTest::spoken(qq({"data":{"ref_id":"$ref_id","customer_no":"530000000001","code":"pln",)
+		  . q("rc":"00","status":"Sukses","message":"ok","price":10000}}));
 }
 
 # The most memory that the worker has had, in kB.
@@ -268,7 +268,7 @@ for my $name (qw(pay private metadata loopback6 local6 mapped both))
 }
 ok(!IO::Select->new($elsewhere)->can_read(0), 'N34: nobody has connected there');
 # nor is a connection taken that was opened while it was allowed
-server('allowed', endpoint => 'http://127.0.0.1:' . $provider->raw_port . '/x');
+server('allowed', endpoint => 'http://127.0.0.1:' . $provider->raw_port . $DigipayTest::PATH);
 succeeded_once(pay('allowed-1', 'allowed'), 'N34 while it is allowed');
 $node->safe_psql('postgres', q{ALTER SERVER allowed OPTIONS (SET allow_private_address 'false')});
 not_sent('allowed-2', 'allowed', qr/allow_private_address/, 'N34 over a kept connection, no longer allowed');
@@ -321,7 +321,7 @@ my $dead_port = $dead->sockport;
 close $dead;
 relay($dead_port, $named->https_port);
 server('two', endpoint => "https://two.digipay.test:$dead_port/", ca_file => $cert, connect_timeout => 3000);
-server('six', endpoint => 'https://six.digipay.test:' . $named->https_port . '/x', ca_file => $cert, connect_timeout => 3000);
+server('six', endpoint => 'https://six.digipay.test:' . $named->https_port . $DigipayTest::PATH, ca_file => $cert, connect_timeout => 3000);
 for my $name (qw(two six))
 {
 	my $state = pay("$name-1", $name)->{state};
@@ -333,7 +333,7 @@ for my $name (qw(two six))
 # ---------------------------------------------------------------------------
 # The beginning of TLS
 
-server('tls', endpoint => 'https://localhost:' . $provider->raw_port . '/x', ca_file => $provider->ca_file, connect_timeout => 600);
+server('tls', endpoint => 'https://localhost:' . $provider->raw_port . $DigipayTest::PATH, ca_file => $provider->ca_file, connect_timeout => 600);
 for my $name ('N03 reset', 'N04 hang', 'N05 hello-reset', 'N05 hello-torn')
 {
 	my (undef, $fault) = split / /, $name;
@@ -382,7 +382,7 @@ for my $case ([ 'N30', 'whole', 'chain', 'leaf', undef, 'the whole chain' ],
 	my ($id, $server, $shown, $key, $refused, $name) = @$case;
 	my $double = eval { DigipayTest::start_provider(cert => "$scratch/$shown.pem", key => "$scratch/$key.key") }
 	  // die "no double with $shown: $@";
-	server($server, endpoint => 'https://localhost:' . $double->https_port . '/x', ca_file => "$scratch/root.pem");
+	server($server, endpoint => 'https://localhost:' . $double->https_port . $DigipayTest::PATH, ca_file => "$scratch/root.pem");
 	if ($refused)
 	{
 		not_sent("chain-$server", $server, $refused, "$id $name");
@@ -403,7 +403,7 @@ for my $case ([ pay => '*.digipay.test', undef ], [ 'a.b' => '*.digipay.test', q
 	(my $server = "wild_${label}_$pattern") =~ s/\W/_/g;
 	my ($cert, $key) = DigipayTest::certificate($pattern);
 	my $double = DigipayTest::start_provider(cert => $cert, key => $key);
-	server($server, endpoint => "https://$label.digipay.test:" . $double->https_port . '/x', ca_file => $cert);
+	server($server, endpoint => "https://$label.digipay.test:" . $double->https_port . $DigipayTest::PATH, ca_file => $cert);
 	if ($refused)
 	{
 		not_sent("w-$server", $server, $refused, "N29 a certificate for $pattern at $label.digipay.test");
@@ -444,9 +444,9 @@ sub openssl_server
 	return $port;
 }
 
-server('alpn', endpoint => 'https://localhost:' . openssl_server('-alpn', 'h2,http/1.1') . '/x', ca_file => $provider->ca_file);
+server('alpn', endpoint => 'https://localhost:' . openssl_server('-alpn', 'h2,http/1.1') . $DigipayTest::PATH, ca_file => $provider->ca_file);
 succeeded_once(pay('alpn-1', 'alpn'), 'N26 a server that would rather speak HTTP/2');
-server('alpn2', endpoint => 'https://localhost:' . openssl_server('-alpn', 'h2') . '/x', ca_file => $provider->ca_file, timeout => 2000);
+server('alpn2', endpoint => 'https://localhost:' . openssl_server('-alpn', 'h2') . $DigipayTest::PATH, ca_file => $provider->ca_file, timeout => 2000);
 not_sent('alpn-2', 'alpn2', qr/libcurl code 35/, 'N26 a server that speaks nothing else');
 
 for my $case ([ tls10 => 'TLS 1.0', [qw(-tls1 -cipher DEFAULT@SECLEVEL=0)] ], [ tls11 => 'TLS 1.1', [qw(-tls1_1 -cipher DEFAULT@SECLEVEL=0)] ],
@@ -455,10 +455,10 @@ for my $case ([ tls10 => 'TLS 1.0', [qw(-tls1 -cipher DEFAULT@SECLEVEL=0)] ], [ 
 	[ sha1 => 'SHA-1 signatures', [qw(-tls1_2 -cipher DEFAULT@SECLEVEL=0 -sigalgs RSA+SHA1)] ])
 {
 	my ($server, $name, $arguments) = @$case;
-	server($server, endpoint => 'https://localhost:' . openssl_server(@$arguments) . '/x', ca_file => $provider->ca_file, timeout => 3000);
+	server($server, endpoint => 'https://localhost:' . openssl_server(@$arguments) . $DigipayTest::PATH, ca_file => $provider->ca_file, timeout => 3000);
 	not_sent("weak-$server", $server, qr/libcurl code 35/, "N31 $name");
 }
-server('strong', endpoint => 'https://localhost:' . openssl_server(qw(-tls1_2)) . '/x', ca_file => $provider->ca_file, timeout => 3000);
+server('strong', endpoint => 'https://localhost:' . openssl_server(qw(-tls1_2)) . $DigipayTest::PATH, ca_file => $provider->ca_file, timeout => 3000);
 succeeded_once(pay('strong-1', 'strong'), 'N31 TLS 1.2 as it should be');
 
 # ---------------------------------------------------------------------------
@@ -497,7 +497,7 @@ is($node->safe_psql('postgres', q{SELECT extract(epoch FROM clock_timestamp())::
 # ---------------------------------------------------------------------------
 # The peer is there, but does nothing: its kernel takes what is sent
 
-server('frozen', timeout => 800, endpoint => 'http://localhost:' . $provider->http_port . '/x');
+server('frozen', timeout => 800, endpoint => 'http://localhost:' . $provider->http_port . $DigipayTest::PATH);
 is(pay('frozen-0', 'frozen')->{state}, 'succeeded', 'N39 before the peer freezes');
 $provider->freeze;
 $row = DigipayTest::row($node, "SELECT state, sent_at FROM digipay_pay($BILL, 'frozen-1', NULL, 'frozen')");

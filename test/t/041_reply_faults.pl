@@ -55,8 +55,8 @@ my $length = 0;
 {
 	my $http = HTTP::Tiny->new(timeout => 10);
 	my $sign = $node->safe_psql('postgres', q{SELECT md5('demo' || 'demo-key' || 'probe-0000')});
-	my $reply = $http->post($provider->endpoint, { content => JSON::PP->new->encode({ command => 'pay-pasca', username => 'demo',
-				code => 'pln', customer_no => '530000000001', ref_id => 'probe-0000', sign => $sign }) });
+	my $reply = $http->post($provider->endpoint, { content => JSON::PP->new->encode(DigipayTest::spoken_object(command => 'pay-pasca', username => 'demo',
+				code => 'pln', customer_no => '530000000001', ref_id => 'probe-0000', sign => $sign)) });
 	$length = length $reply->{content};
 }
 cmp_ok($length, '>', 400, "J01: the reply has $length bytes");
@@ -87,14 +87,14 @@ my %kinds = (
 	twice => sub { my ($text) = @_; my $at = rand length $text; substr($text, $at, 0) = substr($text, $at, 1 + rand 40); return $text },
 	swap => sub { my ($text) = @_; my @members = split /(?<=,)/, $text; my ($i, $j) = (rand @members, rand @members);
 		@members[ $i, $j ] = @members[ $j, $i ]; return join '', @members });
-my @products = map { [ /^.*\/(.*)\.json$/, PostgreSQL::Test::Utils::slurp_file($_) ] } sort glob "$samples/*.json";
+my @products = map { [ /^.*\/(.*)\.json$/, DigipayTest::spoken(PostgreSQL::Test::Utils::slurp_file($_)) ] } sort glob "$samples/*.json";
 my (%body, %code);
 my $count = 1500;
 for my $i (1 .. $count)
 {
 	my $ref_id = sprintf 'mut-%04d', $i;
 	my ($code, $text) = @{ $products[ rand @products ] };
-	my %echo = (ref_id => $ref_id, customer_no => '530000000001', code => $code);
+	my %echo = %{ DigipayTest::spoken_object(ref_id => $ref_id, customer_no => '530000000001', code => $code) };
 	$text =~ s/("data"\s*:.*?"$_"\s*:\s*)"[^"]*"/$1"$echo{$_}"/s for sort keys %echo;
 	# one in ten stays as it is
 	for (1 .. (int(rand 10) ? 1 + rand 3 : 0))
@@ -104,7 +104,7 @@ for my $i (1 .. $count)
 	}
 	@body{$ref_id} = ($text);
 	$code{$ref_id} = $code;
-	$provider->control(script => { ref_id => $ref_id, body_base64 => encode_base64($text, ''), book => JSON::PP::true() });
+	$provider->control(script => { ref_id => $ref_id, body_base64 => encode_base64($text, ''), verbatim => 1, book => JSON::PP::true() });
 }
 my $pid = DigipayTest::worker_pid($node);
 my %state = map { $_->{ref_id} => $_->{state} } map {
@@ -121,6 +121,7 @@ sub is_success
 	my $data = (eval { JSON::PP->new->utf8->decode($body{$ref_id}) } // return 0);
 	$data = ref $data eq 'HASH' ? $data->{data} : undef;
 	return 0 if ref $data ne 'HASH';
+	$data = DigipayTest::heard($data);
 	my %wanted = (ref_id => $ref_id, customer_no => '530000000001', code => $code{$ref_id}, rc => '00');
 	return 0 if grep { !defined $data->{$_} || ref $data->{$_} || $data->{$_} ne $wanted{$_} } keys %wanted;
 	return ($data->{status} // '') =~ /^(?:Sukses|Success)\z/;

@@ -59,7 +59,7 @@ sub reply
 	my %data = (ref_id => $ref_id, customer_no => $CUSTOMER, code => 'pln', rc => '00', status => 'Sukses', message => 'ok', price => 10000,
 		sn => 'SN-1', %change);
 	delete @data{ grep { !defined $data{$_} } keys %data };
-	return JSON::PP->new->canonical->encode({ data => \%data });
+	return JSON::PP->new->canonical->encode({ data => DigipayTest::spoken_object(%data) });
 }
 
 sub refusal { my ($ref_id, $rc, $status, %change) = @_; return reply($ref_id, rc => $rc, status => $status // 'Gagal', price => undef, sn => undef, %change) }
@@ -309,7 +309,7 @@ $node->safe_psql('postgres', 'DROP DATABASE regress_clone (FORCE)');
 # ---------------------------------------------------------------------------
 # Days pass.  The interval is the usual one, so the answers come by the jumps only.
 
-DigipayTest::create_account($node, $provider, server => 'daily', endpoint => 'http://localhost:' . $provider->http_port . '/x',
+DigipayTest::create_account($node, $provider, server => 'daily', endpoint => 'http://localhost:' . $provider->http_port . $DigipayTest::PATH,
 	mapping => { webhook_secret => $SECRET });
 my %doubt = (
 	'stays-contradicted' => [ S01 => reply('stays-contradicted', status => 'Gagal') ],

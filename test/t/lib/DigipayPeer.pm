@@ -12,7 +12,7 @@
 #	... 'http://127.0.0.1:' . $peer->port . '/any/path' ...
 #	is(scalar($peer->requests), 1);
 #
-# $request has ref_id, command, body (decoded), raw, head and number, which
+# $request has ref_id, command, body (decoded, as in digiswitch), raw, head and number, which
 # counts the requests of its connection from 1.  The code runs in a process of
 # its own for each connection.
 
@@ -21,6 +21,7 @@ package DigipayPeer;
 use strict;
 use warnings;
 
+use DigipayTest;
 use IO::Handle;
 use IO::Socket::INET;
 use JSON::PP ();
@@ -104,7 +105,7 @@ sub serve
 		$buffer = substr($body, $length);
 		my $raw = substr($body, 0, $length);
 		my $asked = eval { JSON::PP->new->utf8->decode($raw) };
-		$asked = {} unless ref $asked eq 'HASH';
+		$asked = ref $asked eq 'HASH' ? DigipayTest::heard($asked) : {};
 		my %request = (
 			head => $head, raw => $raw, body => $asked, number => ++$number,
 			ref_id => $asked->{ref_id} // '', command => $asked->{command} // '');
@@ -115,10 +116,12 @@ sub serve
 	}
 }
 
-# A whole HTTP reply.
+# A whole HTTP reply; the body is in digiswitch, and goes out in the run's
+# dialect.
 sub reply
 {
 	my ($status, $type, $body) = @_;
+	$body = DigipayTest::spoken($body);
 	return "HTTP/1.1 $status\r\nContent-Type: $type\r\nContent-Length: "
 	  . length($body) . "\r\n\r\n$body";
 }
@@ -146,7 +149,7 @@ sub port { return $_[0]->{port} }
 sub endpoint
 {
 	my ($self) = @_;
-	return "http://127.0.0.1:$self->{port}/v1/user/api/transaction";
+	return "http://127.0.0.1:$self->{port}$DigipayTest::PATH";
 }
 
 # The requests that reached it, of one ref_id or all.

@@ -19,6 +19,12 @@
 #						make install DESTDIR=... (default: the system)
 #	DIGIPAY_PROVIDER	the double's program (test/provider/provider)
 #	PG_REGRESS			as PostgreSQL::Test::Cluster wants it
+#	DIGIPAY_DIALECT		what the servers and the double speak with each other
+#						(digiswitch, or digiflazz)
+#
+# A test is written in digiswitch.  What it dictates to the double or has a peer
+# say is put into the run's dialect by spoken, which control and DigipayPeer do
+# by themselves; what comes from digipay is put back by heard.
 
 package DigipayTest;
 
@@ -34,9 +40,45 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our $PATH = '/v1/user/api/transaction';
+our $DIALECT = $ENV{DIGIPAY_DIALECT} // 'digiswitch';
+our $PATH = $DIALECT eq 'digiflazz' ? '/v1/transaction' : '/v1/user/api/transaction';
+
+# what the dialects call by different names, as digiswitch has it
+my %SPOKEN = $DIALECT eq 'digiflazz'
+  ? (command => 'commands', code => 'buyer_sku_code', name => 'customer_name',
+	balance => 'buyer_last_saldo')
+  : ();
+my %HEARD = reverse %SPOKEN;
+my $SPOKEN_KEY = join('|', sort keys %SPOKEN);
 
 my @providers;
+
+# ----------------------------------------------------------------- dialects
+
+# A JSON text of digiswitch's in the run's dialect: its keys are replaced,
+# wherever they stand, and nothing else, so that it may be broken JSON as well.
+sub spoken
+{
+	my ($text) = @_;
+	return $text unless %SPOKEN && defined $text;
+	return $text =~ s/"($SPOKEN_KEY)"(?=\s*:)/"$SPOKEN{$1}"/gr;
+}
+
+# What one key is called in the run's dialect, and an object with such keys.
+sub spoken_key { return $SPOKEN{ $_[0] } // $_[0] }
+
+sub spoken_object { my (%object) = @_; return { map { spoken_key($_) => $object{$_} } keys %object } }
+
+# A decoded object of the run's dialect with digiswitch's keys.  A key that the
+# run's dialect does not have shows as such.
+sub heard
+{
+	my ($object) = @_;
+	return { map { ($HEARD{$_} // ($SPOKEN{$_} ? "$_, in $DIALECT" : $_)) => $object->{$_} } keys %$object };
+}
+
+# The option that has a server speak the run's dialect, for OPTIONS.
+sub dialect_option { return $DIALECT eq 'digiswitch' ? () : (dialect => $DIALECT) }
 
 # ------------------------------------------------------------------ servers
 
@@ -150,10 +192,12 @@ sub create_account
 	return;
 }
 
-# name => value pairs as SQL's OPTIONS wants them
+# name => value pairs as SQL's OPTIONS wants them; a server's speak the run's
+# dialect unless they say otherwise
 sub option_list
 {
 	my (%options) = @_;
+	%options = (dialect_option(), %options) if exists $options{endpoint};
 	return join(', ', map { "$_ " . literal($options{$_}) } sort keys %options);
 }
 
@@ -419,12 +463,14 @@ use warnings;
 
 use Carp;
 use HTTP::Tiny;
+use MIME::Base64 ();
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
 # what is true or false, on the command line (an option without a value) and
 # for control
-my %FLAG = map { $_ => 1 } qw(insist_on_inquiry status_echoes_inquiry unique_ref_id);
+my %FLAG = map { $_ => 1 } qw(insist_on_inquiry status_echoes_inquiry unique_ref_id
+  malaysian error_objects);
 my $count = 0;
 
 # Starts the program; the ports of an earlier start are kept.
@@ -563,10 +609,23 @@ sub complaints
 	return @{ $self->books->{complaints} // [] };
 }
 
-# Tells the double how to behave.
+# Tells the double how to behave.  A dictated reply is in digiswitch; with
+# verbatim => 1 it is not put into the run's dialect.
 sub control
 {
 	my ($self, %orders) = @_;
+	if (ref $orders{script})
+	{
+		my %script = %{ $orders{script} };
+		if (!delete $script{verbatim})
+		{
+			$script{body} = DigipayTest::spoken($script{body}) if defined $script{body};
+			$script{body_base64} = MIME::Base64::encode_base64(
+				DigipayTest::spoken(MIME::Base64::decode_base64($script{body_base64})), '')
+			  if defined $script{body_base64};
+		}
+		$orders{script} = \%script;
+	}
 	for my $name (grep { $FLAG{$_} } keys %orders)
 	{
 		$orders{$name} = $orders{$name} ? JSON::PP::true() : JSON::PP::false();
