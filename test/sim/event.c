@@ -308,14 +308,7 @@ set_window(const Fate *fate, bool on)
 		kill(main_double.pid, on ? SIGSTOP : SIGCONT);
 	}
 	else if (strcmp(fate->window, "refuse") == 0)
-	{
-		char	   *sql = text("ALTER SERVER raw OPTIONS (SET endpoint "
-							   "'http://localhost:%d/v1/user/api/transaction')",
-							   on ? 1 : main_double.raw_port);
-
-		monitor_exec(sql);
-		free(sql);
-	}
+		scene_move_raw(on ? 1 : main_double.raw_port);
 	else
 	{
 		char	   *order = on ? text("{\"accept_fault\": \"%s\"}", fate->window) :
@@ -567,16 +560,19 @@ go_on_stop_worker(Event *event)
 static void
 go_on_pause(Event *event)
 {
-	if (event->phase == DUE)
-	{
-		monitor_exec("ALTER SERVER plain OPTIONS (SET paused 'true')");
+	bool		pause = event->phase == DUE;
+	char	   *sql;
+
+	if (!pause && now() - event->since <= PAUSE_SECONDS)
+		return;
+	sql = text("ALTER SERVER %s OPTIONS (SET paused '%s')",
+			   server_in("plain", event->at % 2 == 1), pause ? "true" : "false");
+	monitor_exec(sql);
+	free(sql);
+	if (pause)
 		set_phase(event, STRUCK);
-	}
-	else if (now() - event->since > PAUSE_SECONDS)
-	{
-		monitor_exec("ALTER SERVER plain OPTIONS (SET paused 'false')");
+	else
 		finish(event);
-	}
 }
 
 /*

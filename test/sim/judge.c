@@ -449,7 +449,7 @@ judge_secret(void)
 	for (i = 0; i < payment_count; i += payment_count / 50 + 1)
 	{
 		char	   *sql = text("SELECT md5('%s' || '%s' || '%s')",
-							   strcmp(payments[i].server, "watched") == 0 ? "watched" : "sim", api_key, payments[i].ref_id);
+							   strcmp(payments[i].fate->server, "watched") == 0 ? "watched" : "sim", api_key, payments[i].ref_id);
 		char	   *signature = monitor_value(sql);
 
 		if (signature == NULL || file_contains(options.log, signature))
@@ -501,17 +501,24 @@ count_fates(void)
 	int			j;
 
 	check("each fault happened often enough");
+	check("each fault happened in both dialects");
 	printf("what became of the payments that arrived:\n");
 	for (i = 0; i < fate_count; i++)
 	{
-		int			count = 0;
+		int			counts[2] = {0, 0}; /* by dialect */
+		int			count;
 
 		for (j = 0; j < payment_count; j++)
-			count += payments[j].fate == &fates[i] &&
+			counts[payments[j].digiflazz] += payments[j].fate == &fates[i] &&
 				(payments[j].pay_requests > 0 || (fates[i].window && j < cursor));
-		printf("%7d %s%s\n", count, fates[i].name, fates[i].window ? " (tried meanwhile)" : "");
+		count = counts[0] + counts[1];
+		printf("%7d %s%s, %d in digiflazz\n", count, fates[i].name,
+			   fates[i].window ? " (tried meanwhile)" : "", counts[1]);
 		if (count < ENOUGH && is_whole_run())
 			violation("each fault happened often enough", "%s: %d times", fates[i].name, count);
+		if ((counts[0] == 0 || counts[1] == 0) && is_whole_run())
+			violation("each fault happened in both dialects", "%s: %d and %d times", fates[i].name,
+					  counts[0], counts[1]);
 	}
 }
 

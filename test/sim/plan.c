@@ -19,9 +19,9 @@
 #define FENCE_PROBES	6
 
 #define REPLY(ref, customer, code, status, rc) \
-	"{\"data\":{\"ref_id\":\"" ref "\",\"customer_no\":\"" customer "\",\"code\":\"" code \
-	"\",\"name\":\"BUDI\",\"admin\":2500,\"message\":\"dictated\",\"status\":\"" status \
-	"\",\"rc\":\"" rc "\",\"sn\":\"S1\",\"balance\":90000,\"price\":10000," \
+	"{\"data\":{\"ref_id\":\"" ref "\",\"customer_no\":\"" customer "\",\"$CODE\":\"" code \
+	"\",\"$NAME\":\"BUDI\",\"admin\":2500,\"message\":\"dictated\",\"status\":\"" status \
+	"\",\"rc\":\"" rc "\",\"sn\":\"S1\",\"$BALANCE\":90000,\"price\":10000," \
 	"\"selling_price\":12500,\"desc\":{\"tarif\":\"R1\"}}}"
 #define SAYS(status, rc)	REPLY("$ref", "$customer", "$code", status, rc)
 
@@ -239,7 +239,27 @@ choose_way(void)
 }
 
 /*
- * Fill a payment in.
+ * The server of that name, or its twin that speaks the other dialect.  Both
+ * have one account, at one double.
+ */
+const char *
+server_in(const char *server, bool digiflazz)
+{
+	static const char *const twins[][2] = {
+		{"plain", "plain_df"}, {"raw", "raw_df"}, {"watched", "watched_df"},
+	};
+
+	for (size_t i = 0; digiflazz && i < sizeof(twins) / sizeof(twins[0]); i++)
+	{
+		if (strcmp(twins[i][0], server) == 0)
+			return twins[i][1];
+	}
+	return server;
+}
+
+/*
+ * Fill a payment in.  Every other one is made in each dialect, by chance, but
+ * for those of the fence.
  */
 static void
 set_payment(int number, const Fate *fate, const Way *way)
@@ -249,10 +269,11 @@ set_payment(int number, const Fate *fate, const Way *way)
 	payment->number = number;
 	payment->fate = fate;
 	payment->way = way;
-	payment->server = fate->server;
 	payment->code = fate->code;
 	payment->customer_no = fate->customer_no;
 	payment->dice = (uint32_t) random_bits();
+	payment->digiflazz = number < fence_first && (payment->dice >> 16) % 2 == 1;
+	payment->server = server_in(fate->server, payment->digiflazz);
 	snprintf(payment->ref_id, sizeof(payment->ref_id), "%ss%llx-%d", fate->prefix,
 			 (unsigned long long) options.seed, number);
 }
@@ -396,13 +417,17 @@ payment_of_ref(const char *ref_id)
 }
 
 /*
- * A dictated reply with the payment's own values in it.
+ * A dictated reply with the payment's own values in it, in its dialect.
  */
 char *
 dictated_body(const Payment *payment, const char *body)
 {
-	const char *names[] = {"$ref", "$customer", "$code"};
-	const char *values[] = {payment->ref_id, payment->customer_no, payment->code};
+	static const char *const keys[2][3] = {
+		{"code", "name", "balance"}, {"buyer_sku_code", "customer_name", "buyer_last_saldo"},
+	};
+	const char *const *key = keys[payment->digiflazz];
+	const char *names[] = {"$ref", "$customer", "$code", "$CODE", "$NAME", "$BALANCE"};
+	const char *values[] = {payment->ref_id, payment->customer_no, payment->code, key[0], key[1], key[2]};
 	char	   *result = calloc(1, strlen(body) + 512);
 	size_t		length = 0;
 
@@ -410,9 +435,9 @@ dictated_body(const Payment *payment, const char *body)
 	{
 		int			i;
 
-		for (i = 0; i < 3 && strncmp(body, names[i], strlen(names[i])) != 0; i++)
+		for (i = 0; i < 6 && strncmp(body, names[i], strlen(names[i])) != 0; i++)
 			;
-		if (i < 3)
+		if (i < 6)
 		{
 			strcpy(result + length, values[i]);
 			length += strlen(values[i]);

@@ -12,7 +12,6 @@
 
 #include "sim.h"
 
-#define TRANSACTION		"/v1/user/api/transaction"
 #define SETTLE_LIMIT	120.0	/* seconds */
 
 static const char *const order_table =
@@ -23,22 +22,53 @@ static const char *const order_table =
 	"CREATE TRIGGER sim_submit AFTER INSERT ON sim_order FOR EACH ROW EXECUTE FUNCTION sim_submit()";
 
 /*
- * Create a server whose endpoint is that port.
+ * Where a dialect is spoken.
+ */
+static const char *
+path_of(bool digiflazz)
+{
+	return digiflazz ? "/v1/transaction" : "/v1/user/api/transaction";
+}
+
+/*
+ * Create a server for each dialect whose endpoint is that port.
  */
 static void
 create_account(const char *name, const char *username, const char *host, int port)
 {
-	char	   *sql = text("CREATE SERVER %s FOREIGN DATA WRAPPER digipay OPTIONS ("
-						   "endpoint 'http://%s:%d" TRANSACTION "', allow_private_address 'true', "
-						   "timeout '700', connect_timeout '700', status_interval '200', "
-						   "queue_ttl '600000', paused 'false')", name, host, port);
+	for (int digiflazz = 0; digiflazz <= 1; digiflazz++)
+	{
+		const char *server = server_in(name, digiflazz);
+		char	   *sql = text("CREATE SERVER %s FOREIGN DATA WRAPPER digipay OPTIONS ("
+							   "endpoint 'http://%s:%d%s', dialect '%s', allow_private_address 'true', "
+							   "timeout '700', connect_timeout '700', status_interval '200', "
+							   "queue_ttl '600000', paused 'false')", server, host, port,
+							   path_of(digiflazz), digiflazz ? "digiflazz" : "digiswitch");
 
-	monitor_exec(sql);
-	free(sql);
-	sql = text("CREATE USER MAPPING FOR PUBLIC SERVER %s OPTIONS (username '%s', api_key '%s', "
-			   "webhook_secret '%s')", name, username, api_key, webhook_secret);
-	monitor_exec(sql);
-	free(sql);
+		monitor_exec(sql);
+		free(sql);
+		sql = text("CREATE USER MAPPING FOR PUBLIC SERVER %s OPTIONS (username '%s', api_key '%s', "
+				   "webhook_secret '%s')", server, username, api_key, webhook_secret);
+		monitor_exec(sql);
+		free(sql);
+	}
+}
+
+/*
+ * Let the servers behind faults have another port: the raw one, another, or
+ * none at all.
+ */
+void
+scene_move_raw(int port)
+{
+	for (int digiflazz = 0; digiflazz <= 1; digiflazz++)
+	{
+		char	   *sql = text("ALTER SERVER %s OPTIONS (SET endpoint 'http://localhost:%d%s')",
+							   server_in("raw", digiflazz), port, path_of(digiflazz));
+
+		monitor_exec(sql);
+		free(sql);
+	}
 }
 
 /*
@@ -335,16 +365,12 @@ void
 scene_settle(void)
 {
 	double		began = now();
-	char	   *sql;
 	char	   *open = NULL;
 
 	clients_disconnect();
 	free(double_call(&main_double, "POST", "/control", "{\"accept_fault\": null}"));
 	end_prepared();
-	sql = text("ALTER SERVER raw OPTIONS (SET endpoint 'http://localhost:%d" TRANSACTION "')",
-			   main_double.http_port);
-	monitor_exec(sql);
-	free(sql);
+	scene_move_raw(main_double.http_port);
 	monitor_exec("SELECT digipay_worker_start()");
 	for (;;)
 	{

@@ -72,7 +72,7 @@ typedef struct Fate
 {
 	const char *name;
 	int			share;			/* of 10,000 payments; 0: what is left */
-	const char *server;
+	const char *server;			/* or its twin in the other dialect */
 	const char *prefix;			/* of the ref_id: the double's fault */
 	const char *customer_no;
 	const char *code;
@@ -90,6 +90,7 @@ typedef struct Payment
 	const Fate *fate;
 	const Way  *way;
 	const char *server;
+	bool		digiflazz;		/* which is what that server speaks */
 	const char *code;
 	const char *customer_no;
 	char		ref_id[56];
@@ -172,6 +173,7 @@ extern void plan_make(void);
 extern Payment *payment_of_ref(const char *ref_id);
 extern char *dictated_body(const Payment *payment, const char *body);
 extern const char success_body[];
+extern const char *server_in(const char *server, bool digiflazz);
 
 /* client.c */
 extern int	cursor;				/* payments that were handed out */
@@ -235,6 +237,7 @@ extern bool events_cover(void);
 
 /* scene.c */
 extern void scene_open(void);
+extern void scene_move_raw(int port);
 extern void scene_dictate(void);
 extern void scene_fence(void);
 extern void scene_settle(void);

@@ -245,7 +245,8 @@ run_program(const char *command)
 /* ------------------------------------------------------------ the doubles */
 
 /*
- * Start a double; with witness it looks every payment up at that server.
+ * Start a double; with witness it looks every payment up at that server, and is
+ * the Malaysian one, whose amounts have decimals.
  */
 void
 double_start(Double *which, const char *witness)
@@ -263,7 +264,8 @@ double_start(Double *which, const char *witness)
 		const char *arguments[] = {
 			options.provider, "--until-eof", "--api-key", api_key,
 			"--username", witness ? "watched" : "sim",
-			"--pending", "400", "--balance", "1000000000000", witness ? "--witness" : NULL, witness, NULL
+			"--pending", "400", "--balance", "1000000000000",
+			witness ? "--malaysian" : NULL, "--witness", witness, NULL
 		};
 
 		dup2(in[0], 0);
@@ -389,7 +391,7 @@ double_dictate(const Payment *payment, int http_status, const char *body, bool b
 char *
 double_webhook(const Payment *payment, bool late, bool forged)
 {
-	const Double *which = strcmp(payment->server, "watched") == 0 ? &watching_double : &main_double;
+	const Double *which = strcmp(payment->fate->server, "watched") == 0 ? &watching_double : &main_double;
 	struct hmac_sha1_ctx context;
 	uint8_t		digest[SHA1_SIZE];
 	char		signature[2 * SHA1_SIZE + 1];
@@ -398,7 +400,7 @@ double_webhook(const Payment *payment, bool late, bool forged)
 	bool		arrived = strstr(books, "\"pay_requests\":") && !strstr(books, "\"pay_requests\":0");
 	bool		booked = strstr(books, "\"booked\":") && !strstr(books, "\"booked\":0");
 	const char *price = strstr(books, "\"price\":");
-	int			paid = price ? atoi(price + strlen("\"price\":")) : 0;
+	double		paid = price ? atof(price + strlen("\"price\":")) : 0;
 	bool		failed = arrived && !booked && strstr(payment->fate->states, "failed");
 	char	   *body;
 	char	   *arguments = NULL;
@@ -408,10 +410,11 @@ double_webhook(const Payment *payment, bool late, bool forged)
 	free(books);
 	if (!booked && !failed && !forged)
 		return NULL;
-	body = text("{\"data\":{\"ref_id\":\"%s\",\"customer_no\":\"%s\",\"code\":\"%s\","
+	body = text("{\"data\":{\"ref_id\":\"%s\",\"customer_no\":\"%s\",\"%s\":\"%s\","
 				"\"message\":\"call-back\",\"status\":\"%s\",\"rc\":\"%s\",\"sn\":\"W1\","
-				"\"price\":%d}}",
-				payment->ref_id, payment->customer_no, payment->code,
+				"\"price\":%.2f}}",
+				payment->ref_id, payment->customer_no,
+				payment->digiflazz ? "buyer_sku_code" : "code", payment->code,
 				forged ? "Sukses" : failed ? "Gagal" : late ? "Pending" : "Sukses",
 				forged ? "00" : failed ? "02" : late ? "03" : "00", paid);
 	hmac_sha1_set_key(&context, strlen(webhook_secret) - forged, (const uint8_t *) webhook_secret);

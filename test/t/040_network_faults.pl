@@ -320,7 +320,7 @@ my $dead = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1);
 my $dead_port = $dead->sockport;
 close $dead;
 relay($dead_port, $named->https_port);
-server('two', endpoint => "https://two.digipay.test:$dead_port/", ca_file => $cert, connect_timeout => 3000);
+server('two', endpoint => "https://two.digipay.test:$dead_port$DigipayTest::PATH", ca_file => $cert, connect_timeout => 3000);
 server('six', endpoint => 'https://six.digipay.test:' . $named->https_port . $DigipayTest::PATH, ca_file => $cert, connect_timeout => 3000);
 for my $name (qw(two six))
 {
