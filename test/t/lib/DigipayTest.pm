@@ -20,7 +20,7 @@
 #	DIGIPAY_PROVIDER	the double's program (test/provider/provider)
 #	PG_REGRESS			as PostgreSQL::Test::Cluster wants it
 #	DIGIPAY_DIALECT		what the servers and the double speak with each other
-#						(digiswitch, or digiflazz)
+#						(digiflazz where the test's name ends so, else digiswitch)
 #
 # A test is written in digiswitch.  What it dictates to the double or has a peer
 # say is put into the run's dialect by spoken, which control and DigipayPeer do
@@ -40,7 +40,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our $DIALECT = $ENV{DIGIPAY_DIALECT} // 'digiswitch';
+our $DIALECT = $ENV{DIGIPAY_DIALECT} // ($0 =~ /_digiflazz\.pl\z/ ? 'digiflazz' : 'digiswitch');
 our $PATH = $DIALECT eq 'digiflazz' ? '/v1/transaction' : '/v1/user/api/transaction';
 
 # what the dialects call by different names, as digiswitch has it
