@@ -480,16 +480,14 @@ echoed(const char *asked, const char *echo, bool may_miss)
 }
 
 /*
- * The status word to go by.  An error object has none: it is how this dialect
- * says no before it has looked at what is asked, so with the codes of that (and
- * of nothing else) it is a refusal.
+ * The status word to go by.  An error object has none, nor an echo, so that only
+ * the codes by which the provider says no before it looks at what is asked get
+ * it past check_echo: it means Gagal.
  */
 static const char *
 status_said(const DpReply *reply)
 {
-	if (reply->error_object && dp_refusal_advice(reply->rc) != NULL)
-		return dp_status_word_name(DP_STATUS_GAGAL);
-	return reply->status;
+	return reply->error_object ? dp_status_word_name(DP_STATUS_GAGAL) : reply->status;
 }
 
 /* What is wrong with the reply's being about what was asked, or NULL. */
