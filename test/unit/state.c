@@ -177,11 +177,21 @@ note(bool *all, char *where, const char *what, bool good)
 	*all = *all && good;
 }
 
-/* Every code of two digits, by each kind of reply, word and HTTP status. */
+/*
+ * Every code of two digits, by each kind of reply, word and HTTP status.  The
+ * words of both branches are understood whatever the dialect, which is nothing
+ * that these tables know of.
+ */
 static void
 check_codes(void)
 {
-	static const char *const words[] = {"Sukses", "Gagal", "Pending", "sukses", NULL};
+	/* a word, and the Indonesian one that it means; NULL: it is no status word */
+	static const char *const words[][2] = {
+		{"Sukses", "Sukses"}, {"Gagal", "Gagal"}, {"Pending", "Pending"},
+		{"Success", "Sukses"}, {"Failed", "Gagal"}, {"Processing", "Pending"},
+		{"sukses", NULL}, {"success", NULL}, {"Successful", NULL}, {"FAILED", NULL},
+		{"Process", NULL}, {"processing", NULL}, {"", NULL}, {NULL, NULL}
+	};
 	static const int statuses[] = {200, 201, 400, 403, 408, 425, 429, 500, 502, 302};
 
 	for (int i = 0; i < 100; i++)
@@ -195,14 +205,15 @@ check_codes(void)
 		{
 			for (int h = 0; h < (int) lengthof(statuses); h++)
 			{
-				const char *word = words[w];
+				const char *word = words[w][0];
+				const char *means = words[w][1];
 				int			http = statuses[h];
 				bool		counts = (http / 100 == 2 || http / 100 == 4) &&
 					http != 408 && http != 425 && http != 429;
-				bool		pends = word != NULL && strcmp(word, "Pending") == 0;
-				bool		agrees = counts && word != NULL &&
-					(is_documented(rc) ? strcmp(word, word_of(rc)) == 0 : pends) &&
-					!(strcmp(word, "Sukses") == 0 && http >= 300);
+				bool		pends = means != NULL && strcmp(means, "Pending") == 0;
+				bool		agrees = counts && means != NULL &&
+					(is_documented(rc) ? strcmp(means, word_of(rc)) == 0 : pends) &&
+					!(strcmp(means, "Sukses") == 0 && http >= 300);
 				const char *state_expected = !agrees ? "unknown" :
 					is_documented(rc) ? expected_state(rc) : "pending";
 				DpState		state;
@@ -220,7 +231,7 @@ check_codes(void)
 				{
 					DpEvent		wanted = agrees ?
 						is_documented(rc) ? expected_event(rc, webhook) : DP_EVENT_PENDING :
-						counts && word != NULL && strcmp(word, "sukses") != 0 ?
+						counts && means != NULL ?
 						DP_EVENT_DOUBTFUL : DP_EVENT_NOTHING;
 
 					trusted = dp_conclude_event(rc, word, NULL, http, webhook, &event, &reason);
