@@ -92,7 +92,7 @@ sql -At -F ', ' -c "SELECT 'journal  ' || count(*) || ' payments, ' || count(*) 
 		round(avg(pg_column_size(p)) FILTER (WHERE $month)) || ' bytes a row'
 	FROM digipay_payment p" || die 'the journal cannot be read'
 make_cold
-echo "disk     $(dd if="$(find "$disk/server" -type f -size +1000M | sort | head -1)" of=/dev/null bs=1M 2>&1 | sed -n 's/.*, //p') read in sequence"
+echo "disk     $(dd if="$(find "$disk/server" -type f -printf '%s %p\n' | sort -n | sed -n '$s/^[0-9]* //p')" of=/dev/null bs=1M 2>&1 | sed -n 's/.*, //p') read in sequence"
 echo
 printf '%-36s %10s %10s   ms\n' report cold warm
 [ -z "${PLANS:-}" ] || : >"$PLANS"
