@@ -535,36 +535,44 @@ COMMENT ON COLUMN digipay_response_code.on_status IS 'the state that such an ans
 COMMENT ON COLUMN digipay_response_code.on_webhook IS 'the state that such a call-back leads to; NULL: it says nothing about the payment';
 
 --
+-- From here on only pg_catalog is on the search_path, so that no operator or
+-- function that waits in the schema can slip into a view; our own objects are
+-- named with their schema.
+--
+
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
+--
 -- What a bill's words mean: pure functions, for everybody.  None raises; what
 -- cannot be read is NULL.
 --
 
-CREATE FUNCTION digipay_period(periode text, family text DEFAULT NULL,
+CREATE FUNCTION @extschema@.digipay_period(periode text, family text DEFAULT NULL,
 	OUT month daterange, OUT kind text, OUT number integer)
 AS 'MODULE_PATHNAME', 'digipay_period'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION digipay_period(text, text) IS
+COMMENT ON FUNCTION @extschema@.digipay_period(text, text) IS
 'what a bill''s period means: a month, or months (how many), an instalment (which one), a tax_year; the product family decides where digits alone cannot';
 
-CREATE FUNCTION digipay_to_numeric(value text)
+CREATE FUNCTION @extschema@.digipay_to_numeric(value text)
 RETURNS numeric
 AS 'MODULE_PATHNAME', 'digipay_to_numeric'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION digipay_to_numeric(text) IS
+COMMENT ON FUNCTION @extschema@.digipay_to_numeric(text) IS
 'an amount from a bill''s text; NULL for what is none';
 
-CREATE FUNCTION digipay_to_integer(value text)
+CREATE FUNCTION @extschema@.digipay_to_integer(value text)
 RETURNS integer
 AS 'MODULE_PATHNAME', 'digipay_to_integer'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION digipay_to_integer(text) IS
+COMMENT ON FUNCTION @extschema@.digipay_to_integer(text) IS
 'a whole number from a bill''s text, leading zeros allowed; NULL for what is none';
 
-CREATE FUNCTION digipay_to_date(value text)
+CREATE FUNCTION @extschema@.digipay_to_date(value text)
 RETURNS date
 AS 'MODULE_PATHNAME', 'digipay_to_date'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION digipay_to_date(text) IS
+COMMENT ON FUNCTION @extschema@.digipay_to_date(text) IS
 'a day from a bill''s text, of several the last one; NULL for what is none';
 
 --
@@ -572,7 +580,7 @@ COMMENT ON FUNCTION digipay_to_date(text) IS
 -- account, so there is a table for the user's own beside the documented ones.
 --
 
-CREATE TABLE digipay_product (
+CREATE TABLE @extschema@.digipay_product (
 	code text NOT NULL CHECK (code OPERATOR(pg_catalog.<>) ''),
 	family text NOT NULL CONSTRAINT digipay_product_family_check CHECK (family IN (
 		'pln', 'pdam', 'hp', 'internet', 'bpjs', 'multifinance', 'pbb', 'pgas', 'tv',
@@ -580,16 +588,16 @@ CREATE TABLE digipay_product (
 	server name NOT NULL DEFAULT '',
 	PRIMARY KEY (code, server)
 );
-COMMENT ON TABLE digipay_product IS
+COMMENT ON TABLE @extschema@.digipay_product IS
 'your own product codes and what they are: adds to the documented codes, or overrides them';
-COMMENT ON COLUMN digipay_product.code IS 'the code, as given to digipay_pay';
-COMMENT ON COLUMN digipay_product.family IS 'the family of products that it belongs to';
-COMMENT ON COLUMN digipay_product.server IS 'the server where it means that; empty: every server that says nothing else';
-SELECT pg_catalog.pg_extension_config_dump('digipay_product', '');
+COMMENT ON COLUMN @extschema@.digipay_product.code IS 'the code, as given to digipay_pay';
+COMMENT ON COLUMN @extschema@.digipay_product.family IS 'the family of products that it belongs to';
+COMMENT ON COLUMN @extschema@.digipay_product.server IS 'the server where it means that; empty: every server that says nothing else';
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.digipay_product', '');
 
-CREATE VIEW digipay_product_family AS
+CREATE VIEW @extschema@.digipay_product_family AS
 	SELECT own.code, own.server, own.family, false AS built_in
-	FROM digipay_product own
+	FROM @extschema@.digipay_product own
 	UNION ALL
 	SELECT documented.code, '', documented.family, true
 	FROM (VALUES
@@ -600,14 +608,14 @@ CREATE VIEW digipay_product_family AS
 		('bpjstk', 'bpjstk'), ('bpjstkpu', 'bpjstkpu'), ('pdl', 'pdl')
 	) AS documented (code, family)
 	WHERE NOT EXISTS (
-		SELECT FROM digipay_product own
+		SELECT FROM @extschema@.digipay_product own
 		WHERE own.code = documented.code AND own.server = '');
-COMMENT ON VIEW digipay_product_family IS
+COMMENT ON VIEW @extschema@.digipay_product_family IS
 'all known product codes and their families: yours and the documented ones';
-COMMENT ON COLUMN digipay_product_family.code IS 'the code, as given to digipay_pay';
-COMMENT ON COLUMN digipay_product_family.server IS 'the server where it means that; empty: every server that says nothing else';
-COMMENT ON COLUMN digipay_product_family.family IS 'the family of products that it belongs to';
-COMMENT ON COLUMN digipay_product_family.built_in IS 'true for a documented code, false for one of yours';
+COMMENT ON COLUMN @extschema@.digipay_product_family.code IS 'the code, as given to digipay_pay';
+COMMENT ON COLUMN @extschema@.digipay_product_family.server IS 'the server where it means that; empty: every server that says nothing else';
+COMMENT ON COLUMN @extschema@.digipay_product_family.family IS 'the family of products that it belongs to';
+COMMENT ON COLUMN @extschema@.digipay_product_family.built_in IS 'true for a documented code, false for one of yours';
 
 --
 -- The payments as reports see them: no tests, and with their family.
@@ -615,20 +623,20 @@ COMMENT ON COLUMN digipay_product_family.built_in IS 'true for a documented code
 
 -- for reports of some days, and the last or first of a day; what it indexes never
 -- changes, so that claims stay HOT updates
-CREATE INDEX digipay_payment_day_idx ON digipay_payment (day, requested_at);
-COMMENT ON INDEX digipay_payment_day_idx IS 'the payments of some days, in their order; for reports';
+CREATE INDEX digipay_payment_day_idx ON @extschema@.digipay_payment (day, requested_at);
+COMMENT ON INDEX @extschema@.digipay_payment_day_idx IS 'the payments of some days, in their order; for reports';
 
-CREATE VIEW digipay_product_payment AS
+CREATE VIEW @extschema@.digipay_product_payment AS
 	SELECT p.server, p.ref_id, p.day, p.state, coalesce(own.family, every.family) AS family,
 		p.code, p.customer_no, p.name, p.price, p.selling_price, p.admin,
 		p.base_commission, p.balance, p.status, p.rc, p.message, p.sn, p.periode,
 		p."desc", p.error, p.requested_at, p.sent_at, p.replied_at, p.final_at,
 		p.account, p.requested_by, p.status_checks, p.next_check_at, p.http_status
-	FROM digipay_payment p
-		LEFT JOIN digipay_product own ON own.code = p.code AND own.server = p.server
-		LEFT JOIN digipay_product_family every ON every.code = p.code AND every.server = ''
+	FROM @extschema@.digipay_payment p
+		LEFT JOIN @extschema@.digipay_product own ON own.code = p.code AND own.server = p.server
+		LEFT JOIN @extschema@.digipay_product_family every ON every.code = p.code AND every.server = ''
 	WHERE NOT p.testing;
-COMMENT ON VIEW digipay_product_payment IS
+COMMENT ON VIEW @extschema@.digipay_product_payment IS
 'the payments, tests left out, each with the family of its product; all reports read this';
 
 --
@@ -720,48 +728,48 @@ BEGIN
 				END AS value
 			FROM field f
 		)
-		SELECT 'digipay_' || s.family AS name, s.family,
+		SELECT '@extschema@.digipay_' || s.family AS name, s.family,
 			pg_catalog.jsonb_object_agg(s.key, s.comment) AS comments,
 			string_agg(format(CASE s.kind
 					WHEN 'text' THEN '%1$s AS %2$I'
-					WHEN 'number' THEN 'digipay_to_numeric(%1$s) AS %2$I'
-					WHEN 'count' THEN 'digipay_to_integer(%1$s) AS %2$I'
-					WHEN 'ordinal' THEN 'digipay_to_integer(%1$s) AS %2$I, %1$s AS %3$I'
-					WHEN 'date' THEN 'digipay_to_date(%1$s) AS %2$I, %1$s AS %3$I'
-					WHEN 'area' THEN 'digipay_to_numeric("substring"(%1$s, %5$L)) AS %4$I, %1$s AS %2$I'
+					WHEN 'number' THEN '@extschema@.digipay_to_numeric(%1$s) AS %2$I'
+					WHEN 'count' THEN '@extschema@.digipay_to_integer(%1$s) AS %2$I'
+					WHEN 'ordinal' THEN '@extschema@.digipay_to_integer(%1$s) AS %2$I, %1$s AS %3$I'
+					WHEN 'date' THEN '@extschema@.digipay_to_date(%1$s) AS %2$I, %1$s AS %3$I'
+					WHEN 'area' THEN '@extschema@.digipay_to_numeric("substring"(%1$s, %5$L)) AS %4$I, %1$s AS %2$I'
 					WHEN 'json' THEN 'p."desc"->%6$L AS %2$I'
 				END, s.value, s.key, s.key || '_text', s.key || '_m2',
-				'^ *([0-9]+(?:[.][0-9]+)?) *[mM]2? *$', s.key), ', ' ORDER BY s.no) AS columns
+				'^ *([0-9]+(?:[.][0-9]+)?) *(?:[mM]2?)? *$', s.key), ', ' ORDER BY s.no) AS columns
 		FROM source s
 		GROUP BY s.family
 	LOOP
-		EXECUTE format('CREATE VIEW %I AS SELECT %s, %s, p."desc" FROM digipay_product_payment p WHERE p.family = %L',
+		EXECUTE format('CREATE VIEW %s AS SELECT %s, %s, p."desc" FROM @extschema@.digipay_product_payment p WHERE p.family = %L',
 			view.name, common, view.columns, view.family);
-		EXECUTE format('COMMENT ON VIEW %I IS %L', view.name,
+		EXECUTE format('COMMENT ON VIEW %s IS %L', view.name,
 			format('the payments of the family %s, tests left out, with the fields of their bills', view.family));
 		FOR field IN
 			SELECT a.attname AS name, coalesce(view.comments->>a.attname,
 				CASE WHEN a.attname LIKE '%\_text' THEN left(a.attname, -5) || ', as sent' END,
 				CASE WHEN a.attname LIKE '%\_m2' THEN left(a.attname, -3) || ', in square metres' END,
-				pg_catalog.col_description('digipay_payment'::regclass, j.attnum)) AS comment
+				pg_catalog.col_description('@extschema@.digipay_payment'::regclass, j.attnum)) AS comment
 			FROM pg_catalog.pg_attribute a
 				LEFT JOIN pg_catalog.pg_attribute j
-					ON j.attrelid = 'digipay_payment'::regclass AND j.attname = a.attname
+					ON j.attrelid = '@extschema@.digipay_payment'::regclass AND j.attname = a.attname
 			WHERE a.attrelid = view.name::regclass AND a.attnum > 0
 		LOOP
-			EXECUTE format('COMMENT ON COLUMN %I.%I IS %L', view.name, field.name, field.comment);
+			EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', view.name, field.name, field.comment);
 		END LOOP;
 	END LOOP;
 
 	FOR field IN
-		SELECT a.attname AS name, coalesce(pg_catalog.col_description('digipay_payment'::regclass, j.attnum),
+		SELECT a.attname AS name, coalesce(pg_catalog.col_description('@extschema@.digipay_payment'::regclass, j.attnum),
 			'the family of the product; NULL: not known, see digipay_product') AS comment
 		FROM pg_catalog.pg_attribute a
 			LEFT JOIN pg_catalog.pg_attribute j
-				ON j.attrelid = 'digipay_payment'::regclass AND j.attname = a.attname
-		WHERE a.attrelid = 'digipay_product_payment'::regclass AND a.attnum > 0
+				ON j.attrelid = '@extschema@.digipay_payment'::regclass AND j.attname = a.attname
+		WHERE a.attrelid = '@extschema@.digipay_product_payment'::regclass AND a.attnum > 0
 	LOOP
-		EXECUTE format('COMMENT ON COLUMN digipay_product_payment.%I IS %L', field.name, field.comment);
+		EXECUTE format('COMMENT ON COLUMN @extschema@.digipay_product_payment.%I IS %L', field.name, field.comment);
 	END LOOP;
 END
 $make$;
@@ -771,24 +779,24 @@ $make$;
 -- and no others.  Money counts where it has moved: in what has succeeded.
 --
 
-CREATE FUNCTION digipay_bill_json("desc" jsonb, family text, periode text,
+CREATE FUNCTION @extschema@.digipay_bill_json("desc" jsonb, family text, periode text,
 	selling_price numeric, admin numeric)
 RETURNS TABLE (no integer, periode text, month daterange, kind text, number integer,
 	amount numeric, fine numeric, other numeric, admin numeric)
 AS 'MODULE_PATHNAME', 'digipay_bill_json'
 LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 1;
-COMMENT ON FUNCTION digipay_bill_json(jsonb, text, text, numeric, numeric) IS
+COMMENT ON FUNCTION @extschema@.digipay_bill_json(jsonb, text, text, numeric, numeric) IS
 'the periods of a payment''s bill, at least one, with money that adds up to the selling price; behind the view digipay_bill';
 
-CREATE VIEW digipay_bill AS
+CREATE VIEW @extschema@.digipay_bill AS
 	SELECT p.server, p.ref_id, p.day, p.state, p.family, p.code, p.customer_no, p.name,
 		b.no, b.periode, b.month, b.kind, b.number, b.amount, b.fine, b.other, b.admin
-	FROM digipay_product_payment p
-		CROSS JOIN LATERAL digipay_bill_json(p."desc", p.family, p.periode, p.selling_price, p.admin) b;
-COMMENT ON VIEW digipay_bill IS
+	FROM @extschema@.digipay_product_payment p
+		CROSS JOIN LATERAL @extschema@.digipay_bill_json(p."desc", p.family, p.periode, p.selling_price, p.admin) b;
+COMMENT ON VIEW @extschema@.digipay_bill IS
 'one row for each period of each payment''s bill, at least one; amount, fine, other and admin add up to the selling price';
 
-CREATE VIEW digipay_daily AS
+CREATE VIEW @extschema@.digipay_daily AS
 	SELECT p.day, p.server, count(*) AS payments,
 		count(*) FILTER (WHERE p.state = 'succeeded') AS succeeded,
 		count(*) FILTER (WHERE p.state = 'failed') AS failed,
@@ -804,13 +812,13 @@ CREATE VIEW digipay_daily AS
 		coalesce(sum(p.price) FILTER (WHERE p.state = 'succeeded'), 0) AS paid,
 		coalesce(sum(p.selling_price) FILTER (WHERE p.state = 'succeeded'), 0) AS charged,
 		coalesce(sum(p.selling_price - p.price) FILTER (WHERE p.state = 'succeeded'), 0) AS margin
-	FROM digipay_product_payment p
+	FROM @extschema@.digipay_product_payment p
 	GROUP BY p.day, p.server;
-COMMENT ON VIEW digipay_daily IS
+COMMENT ON VIEW @extschema@.digipay_daily IS
 'payments and money of each day and server';
 
 -- a view for a look at the days, and a function for what cannot be added up
-CREATE VIEW digipay_product_stats AS
+CREATE VIEW @extschema@.digipay_product_stats AS
 	SELECT p.day, p.server, p.family, p.code, count(*) AS payments,
 		count(*) FILTER (WHERE p.state = 'succeeded') AS succeeded,
 		count(*) FILTER (WHERE p.state IN ('failed', 'rejected', 'refunded')) AS not_succeeded,
@@ -823,12 +831,12 @@ CREATE VIEW digipay_product_stats AS
 		coalesce(sum(p.price) FILTER (WHERE p.state = 'succeeded'), 0) AS paid,
 		coalesce(sum(p.selling_price) FILTER (WHERE p.state = 'succeeded'), 0) AS charged,
 		coalesce(sum(p.selling_price - p.price) FILTER (WHERE p.state = 'succeeded'), 0) AS margin
-	FROM digipay_product_payment p
+	FROM @extschema@.digipay_product_payment p
 	GROUP BY p.day, p.server, p.family, p.code;
-COMMENT ON VIEW digipay_product_stats IS
+COMMENT ON VIEW @extschema@.digipay_product_stats IS
 'of each day, server and product: how many succeed, how long it takes, and what it earns';
 
-CREATE FUNCTION digipay_product_stats(since date, until date)
+CREATE FUNCTION @extschema@.digipay_product_stats(since date, until date)
 RETURNS TABLE (server name, family text, code text, payments bigint, succeeded bigint,
 	not_succeeded bigint, success_rate numeric, p50 interval, p95 interval,
 	paid numeric, charged numeric, margin numeric)
@@ -846,26 +854,26 @@ BEGIN ATOMIC
 		coalesce(sum(p.price) FILTER (WHERE p.state = 'succeeded'), 0),
 		coalesce(sum(p.selling_price) FILTER (WHERE p.state = 'succeeded'), 0),
 		coalesce(sum(p.selling_price - p.price) FILTER (WHERE p.state = 'succeeded'), 0)
-	FROM digipay_product_payment p
+	FROM @extschema@.digipay_product_payment p
 	WHERE p.day BETWEEN since AND until
 	GROUP BY p.server, p.family, p.code;
 END;
-REVOKE ALL ON FUNCTION digipay_product_stats(date, date) FROM PUBLIC;
-COMMENT ON FUNCTION digipay_product_stats(date, date) IS
+REVOKE ALL ON FUNCTION @extschema@.digipay_product_stats(date, date) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.digipay_product_stats(date, date) IS
 'the view digipay_product_stats over all these days together, both included';
 
-CREATE VIEW digipay_response_stats AS
+CREATE VIEW @extschema@.digipay_response_stats AS
 	SELECT p.day, p.server, p.code, p.rc,
 		coalesce(r.meaning, CASE WHEN p.rc IS NULL THEN 'no answer' ELSE 'not documented' END) AS meaning,
 		count(*) AS payments,
 		round(count(*) / sum(count(*)) OVER (PARTITION BY p.day, p.server, p.code), 4) AS share
-	FROM digipay_product_payment p
-		LEFT JOIN digipay_response_codes() r ON r.rc = p.rc
+	FROM @extschema@.digipay_product_payment p
+		LEFT JOIN @extschema@.digipay_response_codes() r ON r.rc = p.rc
 	GROUP BY p.day, p.server, p.code, p.rc, r.meaning;
-COMMENT ON VIEW digipay_response_stats IS
+COMMENT ON VIEW @extschema@.digipay_response_stats IS
 'what the provider answers: how often each response code, of each day, server and product';
 
-CREATE VIEW digipay_pending_age AS
+CREATE VIEW @extschema@.digipay_pending_age AS
 	SELECT b.bucket, b.older_than,
 		count(p.ref_id) AS payments,
 		count(*) FILTER (WHERE p.state = 'queued') AS queued,
@@ -886,12 +894,12 @@ CREATE VIEW digipay_pending_age AS
 		) AS b (bucket, older_than, younger_than)
 		LEFT JOIN (
 			SELECT u.ref_id, u.state, greatest(u.age, interval '0') AS age
-			FROM digipay_unsettled u
+			FROM @extschema@.digipay_unsettled u
 			WHERE NOT u.testing
 		) AS p ON p.age >= b.older_than AND (p.age < b.younger_than OR b.younger_than IS NULL)
 	GROUP BY b.bucket, b.older_than
 	ORDER BY b.older_than;
-COMMENT ON VIEW digipay_pending_age IS
+COMMENT ON VIEW @extschema@.digipay_pending_age IS
 'what is not final, or waits for a person, by its age; always all the buckets';
 
 -- What the provider's replies tell of the deposit.  A reply to the payment itself
@@ -899,34 +907,34 @@ COMMENT ON VIEW digipay_pending_age IS
 -- answer, which its balance is of.  (Claims change nothing that this index has,
 -- and few payments are in it.)
 CREATE INDEX digipay_payment_asked_idx
-	ON digipay_payment ((pg_catalog.timezone('Asia/Jakarta', replied_at)::pg_catalog.date))
+	ON @extschema@.digipay_payment ((pg_catalog.timezone('Asia/Jakarta', replied_at)::pg_catalog.date))
 	WHERE status_checks > 0;
-COMMENT ON INDEX digipay_payment_asked_idx IS
+COMMENT ON INDEX @extschema@.digipay_payment_asked_idx IS
 'what the provider was asked about, by the day of its answer; for reports';
 
-CREATE VIEW digipay_booking AS
+CREATE VIEW @extschema@.digipay_booking AS
 	SELECT p.day, p.account, p.server, p.ref_id, p.replied_at, p.price, p.balance
-	FROM digipay_payment p
+	FROM @extschema@.digipay_payment p
 	WHERE p.status_checks = 0 AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
 		AND p.price IS NOT NULL AND p.balance IS NOT NULL
 	UNION ALL
 	SELECT timezone('Asia/Jakarta', p.replied_at)::date, p.account, p.server, p.ref_id,
 		p.replied_at, p.price, p.balance
-	FROM digipay_payment p
+	FROM @extschema@.digipay_payment p
 	WHERE p.status_checks > 0 AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
 		AND p.price IS NOT NULL AND p.balance IS NOT NULL;
-COMMENT ON VIEW digipay_booking IS
+COMMENT ON VIEW @extschema@.digipay_booking IS
 'what was taken from a deposit and what was left of it, by the day of the reply';
 
-CREATE VIEW digipay_balance_trend AS
+CREATE VIEW @extschema@.digipay_balance_trend AS
 	SELECT b.day, b.account,
 		(array_agg(b.balance + b.price ORDER BY b.replied_at, b.ref_id))[1] AS opening,
 		min(b.balance) AS lowest, max(b.balance) AS highest,
 		(array_agg(b.balance ORDER BY b.replied_at DESC, b.ref_id DESC))[1] AS closing,
 		sum(b.price) AS paid, max(b.replied_at) AS last_reply
-	FROM digipay_booking b
+	FROM @extschema@.digipay_booking b
 	GROUP BY b.day, b.account;
-COMMENT ON VIEW digipay_balance_trend IS
+COMMENT ON VIEW @extschema@.digipay_balance_trend IS
 'the deposit of each account by day, as the provider''s replies tell it';
 
 -- What was there before a booking must be what another booking has left: mostly
@@ -935,11 +943,11 @@ COMMENT ON VIEW digipay_balance_trend IS
 -- account was used, or the first of the next day.  Day by day, so that a
 -- condition on the day reads those days and the edges of their neighbours.  (A
 -- booking of nothing shows nothing.)
-CREATE VIEW digipay_balance_gap AS
+CREATE VIEW @extschema@.digipay_balance_gap AS
 	SELECT d.day, gap.account, gap.server, gap.ref_id, gap.replied_at,
 		gap.expected, gap.before AS found, gap.before - gap.expected AS difference
 	FROM generate_series(
-			(SELECT min(p.day) FROM digipay_payment p)::timestamp,
+			(SELECT min(p.day) FROM @extschema@.digipay_payment p)::timestamp,
 			(SELECT timezone('Asia/Jakarta', now())::date)::timestamp,
 			interval '1 day') AS s (at)
 		CROSS JOIN LATERAL (SELECT s.at::date AS day) AS d
@@ -948,23 +956,23 @@ CREATE VIEW digipay_balance_gap AS
 				SELECT b.account, b.server, b.ref_id, b.replied_at, b.balance,
 					b.balance + b.price AS before,
 					lag(b.balance) OVER (PARTITION BY b.account ORDER BY b.replied_at) AS previous
-				FROM digipay_booking b
+				FROM @extschema@.digipay_booking b
 				WHERE b.day = d.day AND b.price <> 0
 			), edge AS MATERIALIZED (
 				(SELECT p.account, p.balance
-				FROM digipay_payment p
+				FROM @extschema@.digipay_payment p
 				WHERE p.day BETWEEN d.day - 31 AND d.day - 1
 					AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
 				ORDER BY p.day DESC, p.requested_at DESC
 				LIMIT 1000)
 				UNION ALL
 				SELECT p.account, p.balance
-				FROM digipay_payment p
-				WHERE timezone('Asia/Jakarta', p.replied_at)::date = d.day - 1 AND p.status_checks > 0
+				FROM @extschema@.digipay_payment p
+				WHERE timezone('Asia/Jakarta', p.replied_at)::date IN (d.day - 1, d.day + 1) AND p.status_checks > 0
 					AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
 				UNION ALL
 				(SELECT p.account, p.balance
-				FROM digipay_payment p
+				FROM @extschema@.digipay_payment p
 				WHERE p.day = d.day + 1
 					AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
 				ORDER BY p.day, p.requested_at
@@ -982,7 +990,7 @@ CREATE VIEW digipay_balance_gap AS
 			FROM suspect s
 				LEFT JOIN LATERAL (
 					SELECT p.balance
-					FROM digipay_payment p
+					FROM @extschema@.digipay_payment p
 					WHERE s.no = 1 AND p.day BETWEEN d.day - 31 AND d.day - 1 AND p.account = s.account
 						AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
 					ORDER BY p.day DESC, p.requested_at DESC
@@ -992,45 +1000,45 @@ CREATE VIEW digipay_balance_gap AS
 			-- the first booking that is known of one has none before it
 			WHERE CASE WHEN s.no > 1 THEN true ELSE last.balance <> s.before END
 		) AS gap;
-COMMENT ON VIEW digipay_balance_gap IS
+COMMENT ON VIEW @extschema@.digipay_balance_gap IS
 'a deposit before a booking that no other booking has left: money came in (a positive difference), or went out by other ways';
 
 -- where it was true in all that the provider documents
-CREATE VIEW digipay_amount_mismatch AS
+CREATE VIEW @extschema@.digipay_amount_mismatch AS
 	SELECT p.day, p.server, p.ref_id, p.family, p.code, p.selling_price, bill.expected,
 		p.selling_price - bill.expected AS difference
-	FROM digipay_product_payment p
+	FROM @extschema@.digipay_product_payment p
 		CROSS JOIN LATERAL (
 			SELECT CASE WHEN count(*) = count(d.nilai_tagihan) THEN
 					sum(d.nilai_tagihan + coalesce(d.denda, 0) + coalesce(d.biaya_lain, 0))
 					+ coalesce(p.admin, 0)
 				END AS expected
-			FROM digipay_detail_json(p."desc") d
+			FROM @extschema@.digipay_detail_json(p."desc") d
 		) AS bill
 	WHERE p.state = 'succeeded' AND p.family IN ('pln', 'pdam', 'internet', 'tv')
 		-- of a stub the periods are gone
 		AND p.error IS DISTINCT FROM 'purged'
 		AND p.selling_price IS DISTINCT FROM bill.expected;
-COMMENT ON VIEW digipay_amount_mismatch IS
+COMMENT ON VIEW @extschema@.digipay_amount_mismatch IS
 'payments whose selling price is not the sum of their periods and the admin fee, of the families where it must be';
 
-CREATE FUNCTION digipay_rupiah(amount numeric)
+CREATE FUNCTION @extschema@.digipay_rupiah(amount numeric)
 RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT 'Rp ' || translate(to_char(amount,
-		CASE WHEN amount = trunc(amount) THEN 'FM999,999,999,999,999,990'
-			ELSE 'FM999,999,999,999,999,990.00' END), ',.', '.,');
+		CASE WHEN amount = trunc(amount) THEN 'FM999,999,999,999,999,999,999,999,999,990'
+			ELSE 'FM999,999,999,999,999,999,999,999,999,990.00' END), ',.', '.,');
 END;
-COMMENT ON FUNCTION digipay_rupiah(numeric) IS
+COMMENT ON FUNCTION @extschema@.digipay_rupiah(numeric) IS
 'an amount as Indonesians write it: Rp 11.000';
 
-CREATE FUNCTION digipay_receipt(ref_id text, server name DEFAULT NULL)
+CREATE FUNCTION @extschema@.digipay_receipt(ref_id text, server name DEFAULT NULL)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	WITH payment AS (
-		SELECT p.* FROM digipay_product_payment p
+		SELECT p.* FROM @extschema@.digipay_product_payment p
 		WHERE p.ref_id = digipay_receipt.ref_id AND p.state = 'succeeded'
 			AND p.server = coalesce(digipay_receipt.server,
 				nullif(current_setting('digipay.server', true), '')::name, 'digipay')
@@ -1056,9 +1064,9 @@ BEGIN ATOMIC
 			) AS f (no, label, value)
 		WHERE f.value <> ''
 		UNION ALL
-		SELECT 2, b.no * 3 + f.no, f.label, digipay_rupiah(f.amount), true
+		SELECT 2, b.no * 3 + f.no, f.label, @extschema@.digipay_rupiah(f.amount), true
 		FROM payment p
-			CROSS JOIN LATERAL digipay_bill_json(p."desc", p.family, p.periode, p.selling_price, p.admin) b
+			CROSS JOIN LATERAL @extschema@.digipay_bill_json(p."desc", p.family, p.periode, p.selling_price, p.admin) b
 			CROSS JOIN LATERAL (VALUES
 				(0, coalesce('Tagihan ' || CASE b.kind
 						WHEN 'month' THEN to_char(lower(b.month), 'MM/YYYY')
@@ -1071,25 +1079,28 @@ BEGIN ATOMIC
 			) AS f (no, label, amount)
 		WHERE f.amount IS NOT NULL
 		UNION ALL
-		SELECT 2, 1000000, 'Admin', digipay_rupiah(p.admin), true FROM payment p WHERE p.admin <> 0
+		SELECT 2, 1000000, 'Admin', @extschema@.digipay_rupiah(p.admin), true FROM payment p WHERE p.admin <> 0
 		UNION ALL
-		SELECT 3, 1, 'TOTAL', digipay_rupiah(p.selling_price), true FROM payment p
+		SELECT 3, 1, 'TOTAL', @extschema@.digipay_rupiah(p.selling_price), true FROM payment p
 		UNION ALL
 		SELECT 4, 1, 'SN', p.sn, false FROM payment p WHERE p.sn <> ''
 	), part (part, text) AS (
 		SELECT l.part, string_agg(CASE
 				WHEN l.is_amount THEN rpad(l.label, greatest(40 - length(l.value), length(l.label) + 1)) || l.value
-				ELSE rpad(l.label, 15) || ': ' || regexp_replace(l.value, '[[:cntrl:]]', ' ', 'g')
+				ELSE rpad(l.label, 15) || ': ' || l.value
 			END, E'\n' ORDER BY l.no) || E'\n'
-		FROM line l
+		-- nothing that the provider sends may begin a line of its own
+		FROM (SELECT part, no, regexp_replace(label, '[[:cntrl:]]', ' ', 'g'),
+				regexp_replace(value, '[[:cntrl:]]', ' ', 'g'), is_amount
+			FROM line) AS l (part, no, label, value, is_amount)
 		GROUP BY l.part
 	)
 	SELECT 'STRUK PEMBAYARAN ' || upper(coalesce(p.family, p.code)) || E'\n' ||
 		(SELECT string_agg(repeat('-', 40) || E'\n' || part.text, '' ORDER BY part.part) FROM part)
 	FROM payment p;
 END;
-REVOKE ALL ON FUNCTION digipay_receipt(text, name) FROM PUBLIC;
-COMMENT ON FUNCTION digipay_receipt(text, name) IS
+REVOKE ALL ON FUNCTION @extschema@.digipay_receipt(text, name) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.digipay_receipt(text, name) IS
 'a receipt for the customer, as text; NULL for what has not succeeded, or was a test';
 
 --
@@ -1102,9 +1113,10 @@ DECLARE
 BEGIN
 	FOR meaning IN
 		SELECT c.oid::regclass AS view, a.attname AS name, what.comment
-		FROM pg_catalog.unnest('{digipay_bill,digipay_daily,digipay_product_stats,digipay_response_stats,
+		FROM unnest('{digipay_bill,digipay_daily,digipay_product_stats,digipay_response_stats,
 				digipay_pending_age,digipay_booking,digipay_balance_trend,digipay_balance_gap,
-				digipay_amount_mismatch}'::regclass[]) AS c (oid)
+				digipay_amount_mismatch}'::text[]) AS report (name)
+			CROSS JOIN LATERAL (SELECT ('@extschema@.' || report.name)::regclass) AS c (oid)
 			JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
 			LEFT JOIN LATERAL (
 				SELECT w.comment
@@ -1130,10 +1142,10 @@ BEGIN
 					(NULL, 'month', 'the month that the period means, see digipay_period'),
 					(NULL, 'kind', 'what the period is: month, months, instalment, tax_year; NULL: not understood'),
 					(NULL, 'number', 'how many months, which instalment, or the tax year'),
-					(NULL, 'amount', 'nilai_tagihan; where the provider gives none, the first period has what the selling price leaves'),
+					(NULL, 'amount', 'nilai_tagihan; where it is unsaid, the first such period has what the selling price leaves'),
 					(NULL, 'fine', 'denda'),
 					(NULL, 'other', 'biaya_lain'),
-					(NULL, 'admin', 'admin fee; where the provider gives none by period, the first period has all'),
+					(NULL, 'admin', 'admin fee; where it is unsaid, the first such period has what the others leave of it'),
 					(NULL, 'payments', 'how many'),
 					(NULL, 'not_succeeded', 'failed, rejected or refunded'),
 					(NULL, 'success_rate', 'succeeded, of those that succeeded or did not; 0 to 1'),
@@ -1159,11 +1171,11 @@ BEGIN
 					(NULL, 'difference', 'what nothing explains'),
 					(NULL, 'selling_price', 'what our customer paid')
 				) AS w (view, name, comment)
-				WHERE w.name = a.attname AND coalesce(w.view::regclass = c.oid, true)
+				WHERE w.name = a.attname AND coalesce(w.view = report.name, true)
 				UNION ALL
 				SELECT 'how many are ' || a.attname
 				WHERE a.attname IN (SELECT e.enumlabel FROM pg_catalog.pg_enum e
-					WHERE e.enumtypid = 'digipay_state'::regtype)
+					WHERE e.enumtypid = '@extschema@.digipay_state'::regtype)
 				LIMIT 1
 			) AS what ON true
 		WHERE a.attnum > 0

@@ -5,10 +5,9 @@
  *	  one, whose money adds up.  Behind the view digipay_bill.
  *
  * Some products say what each period costs, some only what all cost together.
- * So that a report may add up whatever it finds, what the provider leaves
- * unsaid is put on the first period: of the selling price what the other
- * amounts and the admin fee leave, and of the admin fee what the other periods
- * leave.
+ * So that a report may add up what it finds, what the provider leaves unsaid is
+ * put on the first period that it is unsaid of: of the admin fee what the other
+ * periods leave, and of the selling price what everything else leaves.
  *
  * In C, since a report of a month needs this half a million times: the same as
  * joins over digipay_detail_json and digipay_period takes several times as
@@ -101,28 +100,42 @@ less(Numeric sum, Numeric part)
 		DatumGetNumeric(DirectFunctionCall2(numeric_sub, NumericGetDatum(sum), NumericGetDatum(part)));
 }
 
-/* Put on the first period what the provider leaves unsaid. */
+/* What a sum leaves beside all that the periods say. */
+static Numeric
+less_all(Numeric sum, const Bill *bill, bool admin_only)
+{
+	for (int i = 0; i < bill->count; i++)
+	{
+		sum = less(sum, bill->periods[i].admin);
+		if (!admin_only)
+			sum = less(less(less(sum, bill->periods[i].amount), bill->periods[i].fine),
+					   bill->periods[i].other);
+	}
+	return sum;
+}
+
+/*
+ * Put what the provider leaves unsaid on the first period that it is unsaid of:
+ * the admin fee, and then of the selling price whatever is left.
+ */
 static void
 complete(Bill *bill, Numeric selling_price, Numeric admin)
 {
-	Period	   *first = &bill->periods[0];
-
-	if (first->amount == NULL && selling_price != NULL)
+	for (int i = 0; i < bill->count && admin != NULL; i++)
 	{
-		Numeric		rest = less(selling_price, admin);
-
-		for (int i = 0; i < bill->count; i++)
-			rest = less(less(less(rest, bill->periods[i].amount), bill->periods[i].fine),
-						bill->periods[i].other);
-		first->amount = rest;
+		if (bill->periods[i].admin == NULL)
+		{
+			bill->periods[i].admin = less_all(admin, bill, true);
+			break;
+		}
 	}
-	if (first->admin == NULL && admin != NULL)
+	for (int i = 0; i < bill->count && selling_price != NULL; i++)
 	{
-		Numeric		rest = admin;
-
-		for (int i = 1; i < bill->count; i++)
-			rest = less(rest, bill->periods[i].admin);
-		first->admin = rest;
+		if (bill->periods[i].amount == NULL)
+		{
+			bill->periods[i].amount = less_all(selling_price, bill, false);
+			break;
+		}
 	}
 }
 
