@@ -193,3 +193,26 @@ JOIN LATERAL (
 WHERE p.state = 'succeeded'
 GROUP BY b.customer, t.paid, t.margin
 ORDER BY b.customer;
+
+\echo :bold'16. For those who read the results':plain
+\echo Each kind of product has a view with typed columns; digipay_bill has a row for each period, with
+\echo the month that it means; and there are reports by day.
+\echo
+SELECT ref_id, code, periode, lower(month) AS month, kind, number AS no, amount, fine, admin
+FROM digipay_bill
+WHERE ref_id IN (SELECT ref_id FROM bill) AND kind IS NOT NULL
+ORDER BY ref_id, no;
+SELECT nomor_polisi, merek_kb, tgl_akhir_pajak_baru, biaya_pokok_pkb, biaya_pokok_swd
+FROM digipay_samsat;
+SELECT server, family, payments, succeeded, success_rate, paid, charged, margin
+FROM digipay_product_stats
+ORDER BY margin DESC, family
+LIMIT 5;
+
+\echo :bold'17. A receipt':plain
+\echo
+\pset format unaligned
+\pset tuples_only on
+SELECT digipay_receipt(ref_id) FROM digipay_pln ORDER BY ref_id LIMIT 1;
+\pset tuples_only off
+\pset format wrapped

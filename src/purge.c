@@ -65,7 +65,8 @@ digipay_purge(PG_FUNCTION_ARGS)
 	dp_refuse_wrong_situation("digipay_purge");
 	if (PG_ARGISNULL(0))
 		dp_bad_argument("before", "must not be NULL", "Say up to which day payments may be reduced to stubs.");
-	before = PG_GETARG_DATEADT(0);
+	/* nothing is older than PostgreSQL's epoch, 2000, and a day of long ago may be no timestamp */
+	before = Max(PG_GETARG_DATEADT(0), 0);
 	if (before > today() - DAYS_TO_KEEP)
 		dp_bad_argument("before", psprintf("must be at least %d days ago", DAYS_TO_KEEP),
 						"So long the provider may still change its mind about a payment. Use an earlier day, as in digipay_purge(current_date - 365).");
