@@ -25,6 +25,12 @@
 PG_FUNCTION_INFO_V1(digipay_detail);
 PG_FUNCTION_INFO_V1(digipay_detail_json);
 
+/*
+ * Longest number that is an amount.  numeric holds 131,072 digits, and a sum of
+ * bills must never reach them.
+ */
+#define NUMBER_MAX		16000
+
 /* The keys of a period that have a column, by column. */
 static const struct
 {
@@ -71,7 +77,7 @@ as_amount(const JsonbValue *value, Datum *amount)
 		text = pnstrdup(value->val.string.val, value->val.string.len);
 	else
 		return false;
-	good = dp_amount_is_numeric(text, false);
+	good = value->type == jbvNumeric ? strlen(text) <= NUMBER_MAX : dp_amount_is_numeric(text, false);
 	if (good)
 		*amount = value->type == jbvNumeric ? NumericGetDatum(value->val.numeric) :
 			DirectFunctionCall3(numeric_in, CStringGetDatum(text),

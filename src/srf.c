@@ -29,7 +29,9 @@ dp_srf_begin(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("set-valued function called in context that cannot accept a set")));
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+	/* in FROM the executor knows the row already; asking the catalog takes longer than most calls */
+	desc = result->expectedDesc;
+	if (desc == NULL && get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
 	old = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
