@@ -207,7 +207,7 @@ COMMENT ON COLUMN digipay_inquiry.account IS 'username@host that asked';
 COMMENT ON COLUMN digipay_inquiry.requested_by IS 'the role that asked';
 COMMENT ON COLUMN digipay_inquiry.http_status IS 'HTTP status of the last answer';
 COMMENT ON COLUMN digipay_inquiry.reply IS 'the reply''s whole data object, unknown keys included';
-COMMENT ON COLUMN digipay_inquiry.inquired_at IS 'when the answer came';
+COMMENT ON COLUMN digipay_inquiry.inquired_at IS 'when the question left that this answers';
 
 --
 -- What happened besides: append-only
@@ -543,8 +543,8 @@ COMMENT ON COLUMN digipay_response_code.on_webhook IS 'the state that such a cal
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
 --
--- What a bill's words mean: pure functions, for everybody.  None raises; what
--- cannot be read is NULL.
+-- What a bill's words mean: pure functions, for everybody.  None that reads raises;
+-- what cannot be read is NULL.
 --
 
 CREATE FUNCTION @extschema@.digipay_period(periode text, family text DEFAULT NULL,
@@ -553,6 +553,13 @@ AS 'MODULE_PATHNAME', 'digipay_period'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.digipay_period(text, text) IS
 'what a bill''s period means: a month, or months (how many), an instalment (which one), a tax_year; the product family decides where digits alone cannot';
+
+CREATE FUNCTION @extschema@.digipay_samsat_no(payment_code text, identity_no text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'digipay_samsat_no'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.digipay_samsat_no(text, text) IS
+'the customer_no of a vehicle tax from its two parts; NULL if one of them is';
 
 CREATE FUNCTION @extschema@.digipay_to_numeric(value text)
 RETURNS numeric

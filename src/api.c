@@ -37,6 +37,7 @@
 PG_FUNCTION_INFO_V1(digipay_pay);
 PG_FUNCTION_INFO_V1(digipay_retry);
 PG_FUNCTION_INFO_V1(digipay_inquire);
+PG_FUNCTION_INFO_V1(digipay_samsat_no);
 PG_FUNCTION_INFO_V1(digipay_take_over);
 PG_FUNCTION_INFO_V1(digipay_worker_start);
 PG_FUNCTION_INFO_V1(digipay_worker_stop);
@@ -237,6 +238,34 @@ digipay_inquire(PG_FUNCTION_ARGS)
 				 errdetail("Another session has inquired about another code, customer_no or testing with it at the same time."),
 				 errhint("Use a new ref_id for each bill.")));
 	PG_RETURN_DATUM(found.row);
+}
+
+/* One part of a vehicle tax's number, behind what dest holds already. */
+static void
+add_samsat_part(FunctionCallInfo fcinfo, int argno, const char *name, char *dest)
+{
+	char		part[DP_CUSTOMER_NO_MAX + 1];
+
+	dp_take_text(fcinfo, argno, name, part, DP_CUSTOMER_NO_MAX);
+	if (strchr(part, ',') != NULL)
+		dp_bad_argument(name, "must not have a comma",
+						"Give payment code and identity number apart; the comma is put between them.");
+	if (strlen(dest) + strlen(part) > DP_CUSTOMER_NO_MAX)
+		dp_bad_argument(name, "must fit into 128 characters, with the other part and the comma",
+						"Give the numbers alone.");
+	strcat(dest, part);
+}
+
+/* The customer_no of a vehicle tax: its two parts, with a comma between. */
+Datum
+digipay_samsat_no(PG_FUNCTION_ARGS)
+{
+	char		customer_no[DP_CUSTOMER_NO_MAX + 2] = "";
+
+	add_samsat_part(fcinfo, 0, "payment_code", customer_no);
+	strcat(customer_no, ",");
+	add_samsat_part(fcinfo, 1, "identity_no", customer_no);
+	PG_RETURN_TEXT_P(cstring_to_text(customer_no));
 }
 
 /* ----------

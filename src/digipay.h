@@ -183,6 +183,7 @@ typedef struct DpAccount
 	DpDialect	dialect;
 	bool		testing;
 	bool		paused;
+	bool		require_inquiry;	/* of the same day, before a payment */
 	bool		allow_private_address;
 	int			connect_timeout;	/* milliseconds, like the next three */
 	int			timeout;
@@ -202,6 +203,7 @@ typedef struct DpRequest
 	int			connect_timeout;	/* milliseconds */
 	int			timeout;		/* milliseconds */
 	size_t		max_response_size;	/* bytes */
+	TimestampTz leave_before;	/* 0: it may leave at any time */
 } DpRequest;
 
 /* What became of a request, as far as the transport can tell. */

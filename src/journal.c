@@ -62,6 +62,33 @@ other_bill(DpProblem *problem, const char *ref_id, const char *why)
 	dp_problem_hint(problem, "Use a new ref_id for each bill.");
 }
 
+/*
+ * Word PY006: the server requires a good inquiry of the day, and the row of
+ * DP_SQL_FIND_INQUIRY, if there is one, is none.
+ */
+static void
+no_inquiry_of_today(const DpAsk *ask, const DpAccount *account, bool found,
+					DpProblem *problem)
+{
+	const char *rc = found ? dp_result_text(5) : NULL;
+
+	dp_problem_set(problem, DP_ERRCODE_MAX_PRICE, "there is no good inquiry of today");
+	if (!found)
+		dp_problem_detail(problem, "Server \"%s\" has require_inquiry, and ref_id \"%s\" has no inquiry.",
+						  account->server_name, ask->ref_id);
+	else if (rc == NULL || strcmp(rc, "00") != 0)
+		dp_problem_detail(problem, "Server \"%s\" has require_inquiry, and the inquiry of ref_id \"%s\" was answered with rc %s.",
+						  account->server_name, ask->ref_id, rc != NULL ? rc : "NULL");
+	else if (!dp_result_bool(7))
+		dp_problem_detail(problem, "Server \"%s\" has require_inquiry, and the inquiry of ref_id \"%s\" was made under account \"%s\".",
+						  account->server_name, ask->ref_id, dp_result_text(6));
+	else
+		dp_problem_detail(problem, "Server \"%s\" has require_inquiry, and the inquiry of ref_id \"%s\" is of %s in Jakarta.",
+						  account->server_name, ask->ref_id, dp_result_text(8));
+	dp_problem_hint(problem,
+					"Call digipay_inquire with the same code, customer_no and ref_id, then call again.");
+}
+
 /* Why did the inquiry not agree?  False if it does. */
 static bool
 inquiry_disagrees(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
@@ -76,11 +103,17 @@ inquiry_disagrees(const DpAsk *ask, const DpAccount *account, DpProblem *problem
 	dp_param_text(&params, ask->customer_no);
 	dp_param(&params, BoolGetDatum(ask->testing));
 	dp_param_text(&params, ask->max_price[0] ? ask->max_price : NULL);
+	dp_param_text(&params, account->account);
 	found = dp_run(DP_SQL_FIND_INQUIRY, &params);
 	if (found > 0 && !dp_result_bool(1))
 	{
 		other_bill(problem, ask->ref_id,
 				   "The inquiry of this ref_id was for another code, customer_no or testing.");
+		return true;
+	}
+	if (account->require_inquiry && (found == 0 || !dp_result_bool(4)))
+	{
+		no_inquiry_of_today(ask, account, found > 0, problem);
 		return true;
 	}
 	if (ask->max_price[0] == '\0' || (found > 0 && dp_result_bool(3)))
@@ -200,6 +233,7 @@ add_intent(DpParams *params, const DpAsk *ask, const DpAccount *account, int ms,
 	else
 		dp_param_null(params);
 	dp_param_text(params, why);
+	dp_param(params, BoolGetDatum(account->require_inquiry));
 }
 
 /* Note in the row's history that it leaves again after it had an outcome. */
@@ -601,6 +635,8 @@ dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 	dp_param(&params, BoolGetDatum(ask->testing));
 	dp_param_text(&params, account->account);
 	dp_param(&params, NameGetDatum(&ask->requested_by));
+	/* not now: an answer may come a day later than the provider has counted it */
+	dp_param(&params, TimestampTzGetDatum(response->sent_at));
 	dp_run(DP_SQL_RECORD_INQUIRY, &params);
 	if (!stored)
 		dp_journal_event(account->server_name, ask->ref_id, "unstored",

@@ -66,6 +66,7 @@ static const Option option_table[] = {
 	{"status_interval", ForeignServerRelationId, OPTION_INT, AT(status_interval), 1, DAY_MS, false, NULL},
 	{"queue_ttl", ForeignServerRelationId, OPTION_INT, AT(queue_ttl), 1, INT_MAX, false, NULL},
 	{"paused", ForeignServerRelationId, OPTION_BOOL, AT(paused), 0, 0, false, NULL},
+	{"require_inquiry", ForeignServerRelationId, OPTION_BOOL, AT(require_inquiry), 0, 0, false, NULL},
 	{"ca_file", ForeignServerRelationId, OPTION_TEXT, AT(ca_file), 0, 0, true, check_path},
 	{"allow_private_address", ForeignServerRelationId, OPTION_BOOL, AT(allow_private_address), 0, 0, true, NULL},
 	{"api_key_file", ForeignServerRelationId, OPTION_TEXT, AT(api_key_file), 0, 0, true, check_file_name},

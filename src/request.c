@@ -10,6 +10,8 @@
 #include <cjson/cJSON.h>
 
 #include "compat.h"
+#include "utils/timestamp.h"
+
 #include "guc.h"
 #include "problem.h"
 #include "request.h"
@@ -103,6 +105,18 @@ make_body(const Dialect *dialect, const DpAsk *ask, const DpAccount *account,
 }
 
 /*
+ * When the day of the provider's calendar ends: midnight in Jakarta, which is
+ * seven hours ahead all year.
+ */
+static TimestampTz
+end_of_day(void)
+{
+	const int64 ahead = 7 * USECS_PER_HOUR;
+
+	return ((GetCurrentTimestamp() + ahead) / USECS_PER_DAY + 1) * USECS_PER_DAY - ahead;
+}
+
+/*
  * Build the request, its body in the current memory context.  The account must
  * have its key.  False, with a problem, when it cannot be built; nothing has
  * been sent then.
@@ -137,6 +151,8 @@ dp_request_build(const DpAsk *ask, const DpAccount *account,
 	request->connect_timeout = account->connect_timeout;
 	request->timeout = account->timeout;
 	request->max_response_size = (size_t) dp_guc_max_response_size * 1024;
+	if (ask->command == DP_PAY && account->require_inquiry)
+		request->leave_before = end_of_day();
 	return true;
 }
 

@@ -13,21 +13,35 @@
 
 #include "sql.h"
 
+/* The day of a point in time, by the provider's calendar. */
+#define DAY_OF(time)	"timezone('Asia/Jakarta', " time ")::date"
+
 /*
- * DP_SQL_INTEND and DP_SQL_CLAIM hold the payment against the ref_id's inquiry
- * in the same statement: it must have been for the same bill, and where there
- * is a highest price, it must have said no more than that.
+ * A good inquiry of the present day; asked about its row q.  The provider knows
+ * only those that were made under the account that pays.
+ */
+#define IS_GOOD_TODAY(account) \
+	"q.rc = '00' AND q.account = " account \
+	" AND " DAY_OF("q.inquired_at") " = " DAY_OF("clock_timestamp()")
+
+/*
+ * The statements by which a payment is queued or leaves hold it against the
+ * ref_id's inquiry in the same statement: it must have been for the same bill,
+ * where there is a highest price, it must have said no more than that, and where
+ * the server requires one, there must be a good one of the day.
  */
 #define INQUIRY_AGREES \
 	"NOT EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5 AND q.ref_id = $1" \
 	" AND (q.code <> $2 OR q.customer_no <> $3 OR q.testing <> $4))" \
 	" AND ($8 IS NULL OR EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5" \
-	" AND q.ref_id = $1 AND q.rc = '00' AND q.price <= $8::numeric))"
+	" AND q.ref_id = $1 AND q.rc = '00' AND q.price <= $8::numeric))" \
+	" AND (NOT $14 OR EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5" \
+	" AND q.ref_id = $1 AND " IS_GOOD_TODAY("$6") "))"
 
 /* Parameters of the statements by which a payment is queued or leaves. */
 #define INTENT_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID, \
-	BOOLOID, TIMESTAMPTZOID, TEXTOID
+	BOOLOID, TIMESTAMPTZOID, TEXTOID, BOOLOID
 
 /* The row is this bill's, of our own queue, and in a state that lets it leave. */
 #define MAY_LEAVE \
@@ -56,7 +70,7 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" clock_timestamp(), clock_timestamp(), clock_timestamp() + $10 * interval '1 ms'"
 		" WHERE " INQUIRY_AGREES
 		" ON CONFLICT DO NOTHING",
-		10, {INTENT_TYPES}
+		14, {INTENT_TYPES}
 	},
 	[DP_SQL_ENQUEUE] = {
 		"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing,"
@@ -66,7 +80,7 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" clock_timestamp(), clock_timestamp(), $12, $13"
 		" WHERE " INQUIRY_AGREES
 		" ON CONFLICT DO NOTHING RETURNING p",
-		13, {INTENT_TYPES}
+		14, {INTENT_TYPES}
 	},
 	[DP_SQL_CLAIM] = {
 		"UPDATE $S.digipay_payment p SET state = 'sending', server = $5,"
@@ -75,7 +89,7 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" next_check_at = coalesce(p.next_check_at, clock_timestamp() + $10 * interval '1 ms')"
 		" WHERE p.account = $6 AND p.ref_id = $1 AND " MAY_LEAVE
 		" AND " INQUIRY_AGREES,
-		11, {INTENT_TYPES}
+		14, {INTENT_TYPES}
 	},
 	[DP_SQL_CLAIM_QUEUED] = {
 		"WITH found AS MATERIALIZED (SELECT server, ref_id FROM $S.digipay_payment"
@@ -87,7 +101,7 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" UPDATE $S.digipay_payment p SET state = 'sending', error = NULL, status_checks = 0,"
 		" sent_at = clock_timestamp() FROM found f"
 		" WHERE p.server = f.server AND p.ref_id = f.ref_id AND " INQUIRY_AGREES,
-		10, {INTENT_TYPES}
+		14, {INTENT_TYPES}
 	},
 	[DP_SQL_REQUEUE] = {
 		"UPDATE $S.digipay_payment p SET state = 'queued', server = $5,"
@@ -95,7 +109,7 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" status_checks = 0, not_after = $12, next_check_at = clock_timestamp()"
 		" WHERE p.account = $6 AND p.ref_id = $1 AND " MAY_LEAVE
 		" AND " INQUIRY_AGREES " RETURNING p",
-		13, {INTENT_TYPES}
+		14, {INTENT_TYPES}
 	},
 	[DP_SQL_PUT_BACK] = {
 		"UPDATE $S.digipay_payment SET state = 'queued', error = $3, sent_at = NULL,"
@@ -141,9 +155,10 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 	},
 	[DP_SQL_FIND_INQUIRY] = {
 		"SELECT code = $3 AND customer_no = $4 AND testing = $5,"
-		" CASE WHEN rc = '00' THEN price::text END, rc = '00' AND price <= $6::numeric"
-		" FROM $S.digipay_inquiry WHERE server = $1 AND ref_id = $2",
-		6, {NAMEOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID}
+		" CASE WHEN rc = '00' THEN price::text END, rc = '00' AND price <= $6::numeric,"
+		" " IS_GOOD_TODAY("$7") ", rc, account, account = $7, " DAY_OF("inquired_at") "::text"
+		" FROM $S.digipay_inquiry q WHERE server = $1 AND ref_id = $2",
+		7, {NAMEOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID}
 	},
 	[DP_SQL_RECORD_OUTCOME] = {
 		"UPDATE $S.digipay_payment SET (" REPLY_COLUMNS ", state, sent_at, replied_at, final_at, next_check_at)"
@@ -163,7 +178,7 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		"INSERT INTO $S.digipay_inquiry (server, ref_id, " REPLY_COLUMNS
 		", code, customer_no, testing, account, requested_by, inquired_at)"
 		" VALUES ($1, $2, $3, $4::numeric, $5::numeric, $6::numeric, $7::numeric, $8::numeric,"
-		" $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, clock_timestamp())"
+		" $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)"
 		" ON CONFLICT (server, ref_id) DO UPDATE SET (" REPLY_COLUMNS
 		", code, customer_no, testing, account, requested_by, inquired_at)"
 		" = ROW (excluded.name, excluded.price, excluded.selling_price, excluded.admin,"
@@ -171,10 +186,10 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" excluded.sn, excluded.periode, excluded.\"desc\", excluded.reply, excluded.http_status,"
 		" excluded.error, excluded.code, excluded.customer_no, excluded.testing,"
 		" excluded.account, excluded.requested_by, excluded.inquired_at)",
-		22,
+		23,
 		{NAMEOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 			TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, INT4OID, TEXTOID,
-		TEXTOID, TEXTOID, BOOLOID, TEXTOID, NAMEOID}
+		TEXTOID, TEXTOID, BOOLOID, TEXTOID, NAMEOID, TIMESTAMPTZOID}
 	},
 	[DP_SQL_RECORD_EVENT] = {
 		"INSERT INTO $S.digipay_event (server, ref_id, kind, http_status, curl_code, note, body)"

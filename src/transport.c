@@ -76,6 +76,7 @@ struct DpTransfer
 	bool		private_allowed;
 	bool		loopback_only;	/* plain http */
 	size_t		max_size;
+	TimestampTz leave_before;	/* 0: at any time */
 	size_t		header_size;
 	char	   *received;		/* malloc'd; kept for the next request */
 	size_t		received_len;
@@ -142,6 +143,9 @@ on_departure(void *arg, char *peer, char *local, int peer_port, int local_port)
 	/* the connection may be one that was opened under other options */
 	transfer->refusal = dp_address_refusal(peer, transfer->private_allowed,
 										transfer->loopback_only);
+	if (transfer->refusal == NULL && transfer->leave_before != 0 &&
+		GetCurrentTimestamp() >= transfer->leave_before)
+		transfer->refusal = "the day of its inquiry was over before it could leave";
 	if (transfer->refusal != NULL || DP_FAULT_IN_CALLBACK(DP_FAULT_IN_PREREQ))
 		return CURL_PREREQFUNC_ABORT;
 	transfer->response.departed = true;
@@ -472,6 +476,7 @@ dp_transport_start(const DpRequest *request, void *owner)
 #endif
 	transfer->private_allowed = request->allow_private_address;
 	transfer->max_size = request->max_response_size;
+	transfer->leave_before = request->leave_before;
 	transfer->header_size = 0;
 	transfer->received_len = 0;
 	transfer->refusal = NULL;
