@@ -53,6 +53,8 @@ INSERT INTO contract VALUES
 	true, true),
 ('digipay_detail_json', '"desc" jsonb', 'SETOF digipay_detail_row', 'immutable', true, 'safe', true,
 	true),
+('digipay_samsat_no', 'payment_code text, identity_no text', 'text', 'immutable', true, 'safe', true,
+	true),
 ('digipay_response_codes', '', 'TABLE(rc text, meaning text, status text, created boolean, '
 	'on_pay text, on_status text, on_webhook text)',
 	'immutable', true, 'safe', true, true),

@@ -84,7 +84,7 @@ FROM relation AS r WHERE r.relkind = 'S';
 SELECT set_eq($$SELECT p.proname FROM member AS m
 	JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	WHERE has_function_privilege('public', p.oid, 'EXECUTE')$$,
-	$$VALUES ('digipay_detail'::name), ('digipay_detail_json'), ('digipay_response_codes'),
+	$$VALUES ('digipay_detail'::name), ('digipay_detail_json'), ('digipay_samsat_no'), ('digipay_response_codes'),
 		('digipay_validator')$$,
 	'PUBLIC may call the pure functions only');
 SELECT ok(NOT has_foreign_data_wrapper_privilege('public', 'digipay', 'USAGE'),

@@ -43,14 +43,15 @@ FROM (SELECT place, place_no, option, n,
 		(3, 'testing', 'true'),
 		(4, 'connect_timeout', '1'), (5, 'timeout', '1'), (6, 'max_in_flight', '1'),
 		(7, 'status_interval', '1'),
-		(8, 'queue_ttl', '1'), (9, 'paused', 'true'), (10, 'ca_file', '/x'),
-		(11, 'allow_private_address', 'true'),
-		(12, 'api_key_file', 'x'), (13, 'username', 'xyzzy'), (14, 'api_key', 'xyzzy'),
-		(15, 'webhook_secret', 'xyzzy'),
-		(16, 'no_such', 'xyzzy'), (17, 'API_KEY', 'xyzzy'), (18, 'password', 'xyzzy'))
+		(8, 'queue_ttl', '1'), (9, 'paused', 'true'), (10, 'require_inquiry', 'true'),
+		(11, 'ca_file', '/x'),
+		(12, 'allow_private_address', 'true'),
+		(13, 'api_key_file', 'x'), (14, 'username', 'xyzzy'), (15, 'api_key', 'xyzzy'),
+		(16, 'webhook_secret', 'xyzzy'),
+		(17, 'no_such', 'xyzzy'), (18, 'API_KEY', 'xyzzy'), (19, 'password', 'xyzzy'))
 		AS o (n, option, value)
-	WHERE NOT (place = 'server' AND n <= 12)
-		AND NOT (place = 'mapping' AND n BETWEEN 13 AND 15)) AS a
+	WHERE NOT (place = 'server' AND n <= 13)
+		AND NOT (place = 'mapping' AND n BETWEEN 14 AND 16)) AS a
 GROUP BY place, place_no, answer
 ORDER BY place_no, min(n);
 

@@ -41,7 +41,7 @@ END $$;
 
 -- truth values
 SELECT pg_temp.server_with(option, value)
-FROM unnest('{testing, paused, allow_private_address}'::text[]) AS option,
+FROM unnest('{testing, paused, require_inquiry, allow_private_address}'::text[]) AS option,
 	unnest('{true, false, on, off, 1, 0, 2, maybe, " ", ""}'::text[]) AS value;
 
 -- numbers: their bounds, just outside, and what is no whole number
@@ -74,7 +74,7 @@ SELECT pg_temp.attempt($$
 	CREATE SERVER regress_option FOREIGN DATA WRAPPER digipay OPTIONS (
 		endpoint 'https://provider.example/v1', dialect 'digiswitch', testing 'true',
 		connect_timeout '1000', timeout '2000', max_in_flight '3', status_interval '4000',
-		queue_ttl '5000', paused 'false', ca_file '/etc/ssl/provider.pem',
+		queue_ttl '5000', paused 'false', require_inquiry 'true', ca_file '/etc/ssl/provider.pem',
 		allow_private_address 'true', api_key_file 'main') $$);
 -- checked when changed, too; the endpoint stays required
 SELECT pg_temp.attempt('ALTER SERVER regress_option OPTIONS (' || change || ')')
