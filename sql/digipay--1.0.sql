@@ -742,19 +742,19 @@ BEGIN
 			pg_catalog.jsonb_object_agg(s.key, s.comment) AS comments,
 			string_agg(format(CASE s.kind
 					WHEN 'text' THEN '%1$s AS %2$I'
-					WHEN 'number' THEN '@extschema@.digipay_to_numeric(%1$s) AS %2$I'
-					WHEN 'count' THEN '@extschema@.digipay_to_integer(%1$s) AS %2$I'
-					WHEN 'ordinal' THEN '@extschema@.digipay_to_integer(%1$s) AS %2$I, %1$s AS %3$I'
-					WHEN 'date' THEN '@extschema@.digipay_to_date(%1$s) AS %2$I, %1$s AS %3$I'
-					WHEN 'area' THEN '@extschema@.digipay_to_numeric("substring"(%1$s, %5$L)) AS %4$I, %1$s AS %2$I'
+					WHEN 'number' THEN '%7$s.digipay_to_numeric(%1$s) AS %2$I'
+					WHEN 'count' THEN '%7$s.digipay_to_integer(%1$s) AS %2$I'
+					WHEN 'ordinal' THEN '%7$s.digipay_to_integer(%1$s) AS %2$I, %1$s AS %3$I'
+					WHEN 'date' THEN '%7$s.digipay_to_date(%1$s) AS %2$I, %1$s AS %3$I'
+					WHEN 'area' THEN '%7$s.digipay_to_numeric("substring"(%1$s, %5$L)) AS %4$I, %1$s AS %2$I'
 					WHEN 'json' THEN 'p."desc"->%6$L AS %2$I'
 				END, s.value, s.key, s.key || '_text', s.key || '_m2',
-				'^ *([0-9]+(?:[.][0-9]+)?) *(?:[mM]2?)? *$', s.key), ', ' ORDER BY s.no) AS columns
+				'^ *([0-9]+(?:[.][0-9]+)?) *(?:[mM]2?)? *$', s.key, '@extschema@'), ', ' ORDER BY s.no) AS columns
 		FROM source s
 		GROUP BY s.family
 	LOOP
-		EXECUTE format('CREATE VIEW %s AS SELECT %s, %s, p."desc" FROM @extschema@.digipay_product_payment p WHERE p.family = %L',
-			view.name, common, view.columns, view.family);
+		EXECUTE format('CREATE VIEW %s AS SELECT %s, %s, p."desc" FROM %s.digipay_product_payment p WHERE p.family = %L',
+			view.name, common, view.columns, '@extschema@', view.family);
 		EXECUTE format('COMMENT ON VIEW %s IS %L', view.name,
 			format('the payments of the family %s, tests left out, with the fields of their bills', view.family));
 		FOR field IN
@@ -779,7 +779,7 @@ BEGIN
 				ON j.attrelid = '@extschema@.digipay_payment'::regclass AND j.attname = a.attname
 		WHERE a.attrelid = '@extschema@.digipay_product_payment'::regclass AND a.attnum > 0
 	LOOP
-		EXECUTE format('COMMENT ON COLUMN @extschema@.digipay_product_payment.%I IS %L', field.name, field.comment);
+		EXECUTE format('COMMENT ON COLUMN %s.digipay_product_payment.%I IS %L', '@extschema@', field.name, field.comment);
 	END LOOP;
 END
 $make$;
@@ -912,26 +912,30 @@ CREATE VIEW @extschema@.digipay_pending_age AS
 COMMENT ON VIEW @extschema@.digipay_pending_age IS
 'what is not final, or waits for a person, by its age; always all the buckets';
 
--- What the provider's replies tell of the deposit.  A reply to the payment itself
--- belongs to the payment's day; what was asked about belongs to the day of the
--- answer, which its balance is of.  (Claims change nothing that this index has,
--- and few payments are in it.)
-CREATE INDEX digipay_payment_asked_idx
-	ON @extschema@.digipay_payment ((pg_catalog.timezone('Asia/Jakarta', replied_at)::pg_catalog.date))
-	WHERE status_checks > 0;
-COMMENT ON INDEX @extschema@.digipay_payment_asked_idx IS
-'what the provider was asked about, by the day of its answer; for reports';
+-- What the provider's replies tell of the deposit.  A balance is of the day of
+-- the reply; mostly that is the payment's own, and what was answered on another
+-- day is few and in an index.  What was refunded since has the balance of its
+-- booking, but the reply of its refund.
+CREATE INDEX digipay_payment_answered_idx
+	ON @extschema@.digipay_payment ((timezone('Asia/Jakarta', replied_at)::date))
+	WHERE timezone('Asia/Jakarta', replied_at)::date <> day;
+COMMENT ON INDEX @extschema@.digipay_payment_answered_idx IS
+'what was answered on another day than it was asked for, by the day of the answer; for reports';
 
 CREATE VIEW @extschema@.digipay_booking AS
-	SELECT p.day, p.account, p.server, p.ref_id, p.replied_at, p.price, p.balance
+	SELECT p.day, p.account, p.server, p.ref_id,
+		CASE p.state WHEN 'refunded' THEN coalesce(p.sent_at, p.requested_at) ELSE p.replied_at END AS replied_at,
+		p.price, p.balance
 	FROM @extschema@.digipay_payment p
-	WHERE p.status_checks = 0 AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
+	WHERE (timezone('Asia/Jakarta', p.replied_at)::date = p.day OR p.state = 'refunded')
+		AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
 		AND p.price IS NOT NULL AND p.balance IS NOT NULL
 	UNION ALL
 	SELECT timezone('Asia/Jakarta', p.replied_at)::date, p.account, p.server, p.ref_id,
 		p.replied_at, p.price, p.balance
 	FROM @extschema@.digipay_payment p
-	WHERE p.status_checks > 0 AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
+	WHERE timezone('Asia/Jakarta', p.replied_at)::date <> p.day
+		AND p.state = 'succeeded' AND NOT p.testing
 		AND p.price IS NOT NULL AND p.balance IS NOT NULL;
 COMMENT ON VIEW @extschema@.digipay_booking IS
 'what was taken from a deposit and what was left of it, by the day of the reply';
@@ -978,8 +982,8 @@ CREATE VIEW @extschema@.digipay_balance_gap AS
 				UNION ALL
 				SELECT p.account, p.balance
 				FROM @extschema@.digipay_payment p
-				WHERE timezone('Asia/Jakarta', p.replied_at)::date IN (d.day - 1, d.day + 1) AND p.status_checks > 0
-					AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
+				WHERE timezone('Asia/Jakarta', p.replied_at)::date IN (d.day - 1, d.day + 1)
+					AND timezone('Asia/Jakarta', p.replied_at)::date <> p.day AND p.state = 'succeeded' AND NOT p.testing AND p.balance IS NOT NULL
 				UNION ALL
 				(SELECT p.account, p.balance
 				FROM @extschema@.digipay_payment p
@@ -1004,6 +1008,7 @@ CREATE VIEW @extschema@.digipay_balance_gap AS
 					FROM @extschema@.digipay_payment p
 					WHERE s.no = 1 AND p.account = s.account
 						AND p.requested_at >= d.midnight - interval '31 days' AND p.requested_at < d.midnight
+						AND (p.replied_at < d.midnight OR p.state = 'refunded')
 						AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
 					ORDER BY p.requested_at DESC
 					LIMIT 1
@@ -1172,7 +1177,7 @@ BEGIN
 					(NULL, 'bucket', 'the age, in words'),
 					(NULL, 'older_than', 'the least age in this bucket'),
 					(NULL, 'oldest', 'the greatest age in this bucket'),
-					(NULL, 'replied_at', 'when the reply came'),
+					(NULL, 'replied_at', 'when the reply came; of what was refunded since, when it was sent'),
 					(NULL, 'opening', 'the deposit before the first booking of the day'),
 					(NULL, 'lowest', 'the least that was left after a booking'),
 					(NULL, 'highest', 'the most that was left after a booking'),

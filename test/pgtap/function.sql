@@ -48,6 +48,14 @@ INSERT INTO contract VALUES
 	'volatile', false, 'unsafe', false, true),
 ('digipay_worker_start', '', 'boolean', 'volatile', false, 'unsafe', false, true),
 ('digipay_worker_stop', '', 'boolean', 'volatile', false, 'unsafe', false, true),
+('digipay_purge', 'before date', 'bigint', 'volatile', false, 'unsafe', false, true),
+-- what reads the journal for people
+('digipay_product_stats', 'since date, until date', 'TABLE(server name, family text, code text, '
+	'payments bigint, succeeded bigint, not_succeeded bigint, success_rate numeric, p50 interval, '
+	'p95 interval, paid numeric, charged numeric, margin numeric)',
+	'stable', false, 'safe', false, true),
+('digipay_receipt', 'ref_id text, server name DEFAULT NULL::name', 'text',
+	'stable', false, 'safe', false, true),
 -- what only reads its arguments
 ('digipay_detail', 'payment digipay_payment', 'SETOF digipay_detail_row', 'immutable', true, 'safe',
 	true, true),
@@ -58,6 +66,17 @@ INSERT INTO contract VALUES
 ('digipay_response_codes', '', 'TABLE(rc text, meaning text, status text, created boolean, '
 	'on_pay text, on_status text, on_webhook text)',
 	'immutable', true, 'safe', true, true),
+('digipay_period', 'periode text, family text DEFAULT NULL::text, '
+	'OUT month daterange, OUT kind text, OUT number integer', 'record',
+	'immutable', false, 'safe', true, true),
+('digipay_to_numeric', 'value text', 'numeric', 'immutable', true, 'safe', true, true),
+('digipay_to_integer', 'value text', 'integer', 'immutable', true, 'safe', true, true),
+('digipay_to_date', 'value text', 'date', 'immutable', true, 'safe', true, true),
+('digipay_bill_json', '"desc" jsonb, family text, periode text, selling_price numeric, '
+	'admin numeric', 'TABLE(no integer, periode text, month daterange, kind text, number integer, '
+	'amount numeric, fine numeric, other numeric, admin numeric)',
+	'immutable', false, 'safe', true, true),
+('digipay_rupiah', 'amount numeric', 'text', 'immutable', true, 'safe', true, true),
 -- what CREATE SERVER calls
 ('digipay_validator', 'options text[], catalog oid', 'void', 'stable', true, 'safe', true, true);
 
@@ -96,7 +115,8 @@ FROM contract AS c LEFT JOIN delivered AS d USING (name);
 SELECT is(d.public, c.public, c.name || ': EXECUTE for ' || CASE WHEN c.public THEN 'everybody'
 	ELSE 'the owner only' END)
 FROM contract AS c LEFT JOIN delivered AS d USING (name);
-SELECT is(d.lanname, 'c'::name, c.name || ': in C')
+SELECT is(d.lanname, CASE WHEN c.name IN ('digipay_product_stats', 'digipay_receipt',
+	'digipay_rupiah') THEN 'sql'::name ELSE 'c' END, c.name || ': language')
 FROM contract AS c LEFT JOIN delivered AS d USING (name);
 SELECT is(d.prosecdef, false, c.name || ': not SECURITY DEFINER')
 FROM contract AS c LEFT JOIN delivered AS d USING (name);

@@ -19,7 +19,7 @@ SELECT c.oid, c.relname, c.relkind FROM member AS m
 	JOIN pg_type AS t ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
 	JOIN pg_class AS c ON t.typrelid = c.oid;
 
-SELECT cmp_ok((SELECT count(*) FROM member), '>=', 18::bigint, 'there is something to look at');
+SELECT cmp_ok((SELECT count(*) FROM member), '>=', 65::bigint, 'there is something to look at');
 
 --
 -- Names
@@ -84,8 +84,9 @@ FROM relation AS r WHERE r.relkind = 'S';
 SELECT set_eq($$SELECT p.proname FROM member AS m
 	JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	WHERE has_function_privilege('public', p.oid, 'EXECUTE')$$,
-	$$VALUES ('digipay_detail'::name), ('digipay_detail_json'), ('digipay_samsat_no'), ('digipay_response_codes'),
-		('digipay_validator')$$,
+	$$VALUES ('digipay_bill_json'::name), ('digipay_detail'), ('digipay_detail_json'),
+		('digipay_period'), ('digipay_response_codes'), ('digipay_rupiah'), ('digipay_samsat_no'),
+		('digipay_to_date'), ('digipay_to_integer'), ('digipay_to_numeric'), ('digipay_validator')$$,
 	'PUBLIC may call the pure functions only');
 SELECT ok(NOT has_foreign_data_wrapper_privilege('public', 'digipay', 'USAGE'),
 	'PUBLIC cannot make a server');
@@ -102,9 +103,9 @@ SELECT is_empty($$SELECT r.relname, a.grantee FROM relation AS r
 SELECT is_empty($$SELECT p.proname FROM member AS m
 	JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	JOIN pg_language AS l ON p.prolang = l.oid
-	WHERE l.lanname NOT IN ('c', 'internal')
+	WHERE l.lanname NOT IN ('c', 'internal') AND p.prosqlbody IS NULL
 		AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS s WHERE s LIKE 'search\_path=%')$$,
-	'every function that is not in C fixes its search_path');
+	'every function that is not in C is parsed already, or fixes its search_path');
 
 CREATE TEMPORARY TABLE expected AS SELECT * FROM digipay_response_code;
 CREATE SCHEMA regress_hostile;
@@ -159,7 +160,25 @@ SELECT is((SELECT periods FROM result), '01', 'the details come as the extension
 DROP SCHEMA regress_hostile CASCADE;
 DROP EXTENSION digipay;
 CREATE SCHEMA regress_home;
+-- where somebody waits with what fits some expression better than the system's own
+CREATE FUNCTION regress_home.divide(bigint, numeric) RETURNS numeric IMMUTABLE LANGUAGE sql AS 'SELECT 666.0';
+CREATE OPERATOR regress_home./ (LEFTARG = bigint, RIGHTARG = numeric, FUNCTION = regress_home.divide);
+CREATE FUNCTION regress_home.join(integer, text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT ''hostile''::text';
+CREATE OPERATOR regress_home.|| (LEFTARG = integer, RIGHTARG = text, FUNCTION = regress_home.join);
+CREATE FUNCTION regress_home.same(name, text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';
+CREATE OPERATOR regress_home.= (LEFTARG = name, RIGHTARG = text, FUNCTION = regress_home.same);
+CREATE FUNCTION regress_home.left(name, integer) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT ''hostile''::text';
+CREATE FUNCTION regress_home.round(bigint, integer) RETURNS numeric IMMUTABLE LANGUAGE sql AS 'SELECT 666.0';
+CREATE FUNCTION regress_home.coalesce(text, text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT ''hostile''::text';
+CREATE TEMPORARY TABLE waiting AS
+SELECT 'pg_proc'::regclass AS classid, oid FROM pg_proc WHERE pronamespace = 'regress_home'::regnamespace
+UNION ALL
+SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprnamespace = 'regress_home'::regnamespace;
 CREATE EXTENSION digipay SCHEMA regress_home;
+SELECT is_empty($$SELECT pg_describe_object(d.classid, d.objid, 0), pg_describe_object(d.refclassid, d.refobjid, 0)
+	FROM pg_depend AS d JOIN waiting AS w ON d.refclassid = w.classid AND d.refobjid = w.oid
+	WHERE NOT EXISTS (SELECT FROM waiting AS o WHERE o.classid = d.classid AND o.oid = d.objid)$$,
+	'nothing calls what waited in the schema that it was made in');
 SELECT is_empty($$SELECT i.* FROM pg_depend AS d, pg_identify_object(d.classid, d.objid, 0) AS i
 	WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'digipay')
 	AND i.schema <> 'regress_home'$$, 'all of it goes to the schema that is named');
@@ -170,6 +189,10 @@ SELECT is((SELECT periode FROM regress_home.digipay_detail_json('{"detail": {"pe
 SELECT throws_ok($$SELECT regress_home.digipay_pay('pln', '1', 'regress-1',
 	server => 'regress_none')$$, '42704', NULL, 'payments, too');
 SELECT throws_ok('ALTER EXTENSION digipay SET SCHEMA public', '0A000', NULL, 'and stays there');
+DROP EXTENSION digipay;
+CREATE SCHEMA "Kas %s; 100%";
+SELECT lives_ok('CREATE EXTENSION digipay SCHEMA "Kas %s; 100%"', 'a schema of any name');
+SELECT lives_ok('SELECT * FROM "Kas %s; 100%".digipay_pln, "Kas %s; 100%".digipay_balance_gap', 'works as well');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -120,6 +120,85 @@ SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_detail_row'')', $$VAL
 	('meter_akhir', 'text', ''),
 	('no_ref', 'text', ''), ('usage', 'text', ''), ('extra', 'jsonb', '')$$, 'digipay_detail_row');
 
+SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_product'')', $$VALUES
+	('code'::name, 'text', 'NOT NULL'), ('family', 'text', 'NOT NULL'),
+	('server', 'name', 'NOT NULL DEFAULT ''''::name')$$, 'digipay_product');
+
+-- the views for people who read: a list of columns is a contract, too
+CREATE TEMPORARY TABLE contract (view name, columns text);
+INSERT INTO contract VALUES
+('product_family', 'code text, server name, family text, built_in boolean'),
+('product_payment', 'server name, ref_id text, day date, state digipay_state, family text, '
+	'code text, customer_no text, name text, price numeric, selling_price numeric, admin numeric, '
+	'base_commission numeric, balance numeric, status text, rc text, message text, sn text, '
+	'periode text, desc jsonb, error text, requested_at timestamptz, sent_at timestamptz, '
+	'replied_at timestamptz, final_at timestamptz, account text, requested_by name, '
+	'status_checks integer, next_check_at timestamptz, http_status integer'),
+('bill', 'server name, ref_id text, day date, state digipay_state, family text, code text, '
+	'customer_no text, name text, no integer, periode text, month daterange, kind text, '
+	'number integer, amount numeric, fine numeric, other numeric, admin numeric'),
+('daily', 'day date, server name, payments bigint, succeeded bigint, failed bigint, '
+	'rejected bigint, refunded bigint, cancelled bigint, not_sent bigint, queued bigint, '
+	'sending bigint, pending bigint, unknown bigint, review bigint, paid numeric, '
+	'charged numeric, margin numeric'),
+('product_stats', 'day date, server name, family text, code text, payments bigint, '
+	'succeeded bigint, not_succeeded bigint, success_rate numeric, p50 interval, p95 interval, '
+	'paid numeric, charged numeric, margin numeric'),
+('response_stats', 'day date, server name, code text, rc text, meaning text, payments bigint, '
+	'share numeric'),
+('pending_age', 'bucket text, older_than interval, payments bigint, queued bigint, '
+	'sending bigint, pending bigint, unknown bigint, review bigint, oldest interval'),
+('booking', 'day date, account text, server name, ref_id text, replied_at timestamptz, '
+	'price numeric, balance numeric'),
+('balance_trend', 'day date, account text, opening numeric, lowest numeric, highest numeric, '
+	'closing numeric, paid numeric, last_reply timestamptz'),
+('balance_gap', 'day date, account text, server name, ref_id text, replied_at timestamptz, '
+	'expected numeric, found numeric, difference numeric'),
+('amount_mismatch', 'day date, server name, ref_id text, family text, code text, '
+	'selling_price numeric, expected numeric, difference numeric');
+-- a family's view begins with what every payment has, and ends with the bill as sent
+INSERT INTO contract
+SELECT family, concat_ws(', ', 'server name, ref_id text, day date, state digipay_state, '
+	'code text, customer_no text, name text, price numeric, selling_price numeric, '
+	'admin numeric, base_commission numeric, sn text, requested_at timestamptz, '
+	'final_at timestamptz', own, 'desc jsonb')
+FROM (VALUES
+	('pln', 'tarif text, daya integer, lembar_tagihan integer, detail jsonb'),
+	('pdam', 'tarif text, lembar_tagihan integer, alamat text, jatuh_tempo date, '
+		'jatuh_tempo_text text, detail jsonb'),
+	('hp', 'lembar_tagihan integer'),
+	('internet', 'lembar_tagihan integer, detail jsonb'),
+	('bpjs', 'lembar_tagihan integer, jumlah_peserta integer, alamat text, detail jsonb'),
+	('multifinance', 'lembar_tagihan integer, item_name text, no_rangka text, no_pol text, '
+		'tenor integer, tenor_text text, detail jsonb'),
+	('pbb', 'lembar_tagihan integer, alamat text, tahun_pajak integer, tahun_pajak_text text, '
+		'kelurahan text, kecamatan text, kode_kab_kota text, kab_kota text, '
+		'luas_tanah_m2 numeric, luas_tanah text, luas_gedung_m2 numeric, luas_gedung text'),
+	('pdl', 'lembar_tagihan integer, alamat text, tahun_pajak integer, tahun_pajak_text text, '
+		'kelurahan text, kecamatan text, kode_kab_kota text, kab_kota text, provinsi text, '
+		'luas_tanah_m2 numeric, luas_tanah text, luas_gedung_m2 numeric, luas_gedung text'),
+	('pgas', 'lembar_tagihan integer, alamat text, detail jsonb'),
+	('tv', 'lembar_tagihan integer, detail jsonb'),
+	('plnnontaglis', 'lembar_tagihan integer, transaksi text, no_registrasi text, '
+		'tanggal_registrasi date, tanggal_registrasi_text text'),
+	('emoney', 'lembar_tagihan integer'),
+	('samsat', 'lembar_tagihan integer, alamat text, nomor_identitas text, nomor_rangka text, '
+		'nomor_mesin text, nomor_polisi text, milik_kenama text, merek_kb text, model_kb text, '
+		'tahun_buatan integer, tahun_buatan_text text, tgl_akhir_pajak_baru date, '
+		'tgl_akhir_pajak_baru_text text, biaya_pokok_bbn numeric, biaya_pokok_swd numeric, '
+		'biaya_pokok_pkb numeric, biaya_denda_swd numeric, biaya_denda_bbn numeric, '
+		'biaya_denda_pkb numeric, biaya_admin_stnk numeric, biaya_admin_tnkb numeric, '
+		'biaya_parkir_pokok numeric, biaya_pajak_progresif numeric'),
+	('bpjstk', 'lembar_tagihan integer, kode_iuran text, kode_program text, jkk numeric, '
+		'jkm numeric, jht numeric, kantor_cabang text, tgl_efektif date, tgl_efektif_text text, '
+		'tgl_expired date, tgl_expired_text text'),
+	('bpjstkpu', 'lembar_tagihan integer, kode_iuran text, npp text, kode_divisi text, '
+		'jkk numeric, jkm numeric, jht numeric, jpk numeric, jpn numeric')) AS f (family, own);
+SELECT is((SELECT string_agg(name || ' ' || type, ', ')
+		FROM pg_temp.columns(to_regclass('digipay_' || view))),
+	replace(columns, 'timestamptz', 'timestamp with time zone'), 'digipay_' || view)
+FROM contract ORDER BY view;
+
 SELECT enum_has_labels('digipay_state'::name,
 	'{queued, sending, not_sent, pending, unknown, succeeded, failed, rejected,
 	refunded, cancelled, review}'::name[], 'the states, in order');
@@ -132,7 +211,8 @@ SELECT set_eq($$SELECT c.relname, c.relkind FROM pg_class AS c
 	$$VALUES ('digipay_payment'::name, 'r'::"char"), ('digipay_inquiry', 'r'),
 		('digipay_event', 'r'),
 	('digipay_event_id_seq', 'S'), ('digipay_fence', 'r'), ('digipay_response_code', 'v'),
-	('digipay_unsettled', 'v')$$,
+	('digipay_unsettled', 'v'), ('digipay_product', 'r')
+	UNION ALL SELECT ('digipay_' || view)::name, 'v' FROM contract$$,
 	'these relations and no others');
 SELECT set_eq($$SELECT t.typname FROM pg_type AS t
 	JOIN pg_depend AS d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid
@@ -144,46 +224,57 @@ SELECT set_eq($$SELECT t.typname FROM pg_type AS t
 SELECT results_eq($$SELECT format('%s: %s', c.conname,
 	pg_get_constraintdef(c.oid)) COLLATE "default"
 	FROM pg_constraint AS c WHERE c.conrelid IN ('digipay_payment'::regclass,
-		'digipay_inquiry'::regclass,
-		'digipay_event'::regclass, 'digipay_fence'::regclass) AND c.contype <> 'n'
+		'digipay_inquiry'::regclass, 'digipay_event'::regclass, 'digipay_fence'::regclass,
+		'digipay_product'::regclass) AND c.contype <> 'n'
 			ORDER BY c.conname COLLATE "C"$$, ARRAY[
 	'digipay_event_pkey: PRIMARY KEY (id)',
 	'digipay_fence_only_row_check: CHECK (only_row)',
 	'digipay_fence_pkey: PRIMARY KEY (only_row)',
 	'digipay_inquiry_pkey: PRIMARY KEY (server, ref_id)',
 	'digipay_payment_account_ref_id_key: UNIQUE (account, ref_id)',
-	'digipay_payment_pkey: PRIMARY KEY (server, ref_id)'], 'the keys');
+	'digipay_payment_pkey: PRIMARY KEY (server, ref_id)',
+	'digipay_product_code_check: CHECK ((code <> ''''::text))',
+	'digipay_product_family_check: CHECK ((family = ANY (ARRAY[''pln''::text, ''pdam''::text, '
+		'''hp''::text, ''internet''::text, ''bpjs''::text, ''multifinance''::text, ''pbb''::text, '
+		'''pgas''::text, ''tv''::text, ''plnnontaglis''::text, ''emoney''::text, ''samsat''::text, '
+		'''bpjstk''::text, ''bpjstkpu''::text, ''pdl''::text])))',
+	'digipay_product_pkey: PRIMARY KEY (code, server)'], 'the keys');
 SELECT results_eq($$SELECT regexp_replace(pg_get_indexdef(i.indexrelid), ' ON \S*digipay_',
 	' ON digipay_')
 	FROM pg_index AS i
 	WHERE i.indrelid IN ('digipay_payment'::regclass, 'digipay_inquiry'::regclass,
-		'digipay_event'::regclass, 'digipay_fence'::regclass)
+		'digipay_event'::regclass, 'digipay_fence'::regclass, 'digipay_product'::regclass)
 		AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid)
 	ORDER BY i.indexrelid::regclass::text COLLATE "C"$$, ARRAY[
 	'CREATE INDEX digipay_event_ref_id_idx ON digipay_event USING btree (ref_id, server)',
 	'CREATE INDEX digipay_event_verdict_idx ON digipay_event USING btree (id) '
 		'WHERE (kind = ANY (ARRAY[''cancelled''::text, ''settled''::text]))',
+	'CREATE INDEX digipay_payment_answered_idx ON digipay_payment USING btree '
+		'(((timezone(''Asia/Jakarta''::text, replied_at))::date)) '
+		'WHERE ((timezone(''Asia/Jakarta''::text, replied_at))::date <> day)',
+	'CREATE INDEX digipay_payment_day_idx ON digipay_payment USING btree (day)',
 	'CREATE INDEX digipay_payment_next_check_at_idx ON digipay_payment USING btree (next_check_at) '
-		'WHERE (next_check_at IS NOT NULL)'],
-	'the other indexes: the journal''s is on what is not final');
+		'WHERE (next_check_at IS NOT NULL)',
+	'CREATE INDEX digipay_payment_requested_at_idx ON digipay_payment USING btree (requested_at)'],
+	'the other indexes: the worker''s is on what is not final');
 
 -- how they are stored
 SELECT is(c.relpersistence, 'p'::"char", c.relname || ' is logged') FROM pg_class AS c
-WHERE c.relname IN ('digipay_payment', 'digipay_inquiry', 'digipay_event', 'digipay_fence')
-	ORDER BY c.relname;
+WHERE c.relname IN ('digipay_payment', 'digipay_inquiry', 'digipay_event', 'digipay_fence',
+	'digipay_product') ORDER BY c.relname;
 SELECT is(c.reloptions, '{fillfactor=50}'::text[],
 	'the journal''s pages have room for updates in place')
 FROM pg_class AS c WHERE c.oid = 'digipay_payment'::regclass;
 SELECT ok(NOT c.relrowsecurity AND NOT c.relhasrules AND NOT c.relhastriggers,
 	c.relname || ' has no policy, rule or trigger')
 FROM pg_class AS c WHERE c.relname IN ('digipay_payment', 'digipay_inquiry', 'digipay_event',
-	'digipay_fence') ORDER BY c.relname;
+	'digipay_fence', 'digipay_product') ORDER BY c.relname;
 
 -- a dump carries the journal, but not the mark of whose it is
 SELECT set_eq($$SELECT c::regclass::text, w FROM pg_extension,
 	unnest(extconfig, extcondition) AS u (c, w) WHERE extname = 'digipay'$$,
 	$$VALUES ('digipay_payment', ''), ('digipay_inquiry', ''), ('digipay_event', ''),
-		('digipay_event_id_seq', '')$$,
+		('digipay_event_id_seq', ''), ('digipay_product', '')$$,
 	'what a dump carries');
 
 SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'digipay'), false,

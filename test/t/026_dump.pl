@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $BILL = q{'pln', '530000000001'};
-my @TABLES = qw(digipay_payment digipay_inquiry digipay_event);
+my @TABLES = qw(digipay_payment digipay_inquiry digipay_event digipay_product);
 
 my $node = DigipayTest::new_node('dump', max_worker_processes => 16);
 my $provider = DigipayTest::start_provider(pending => 100_000);
@@ -56,6 +56,14 @@ $provider->stop;
 DigipayTest::fails_with($node, 'SELECT ' . call('d-not-sent'), 'PY001', 'd-not-sent: not sent', db => 'regress_source');
 $provider->start;
 
+# product codes of one's own: new ones, and one that means something else than is documented
+value('regress_source', q{INSERT INTO digipay_product VALUES ('garut', 'pbb', ''), ('pln', 'plnnontaglis', 'other'), ('dspln', 'pdl', '')});
+my $FAMILIES = q{SELECT string_agg(concat_ws(' ', code, server, family, built_in), ', ' ORDER BY code COLLATE "C", server) FROM digipay_product_family};
+my $families = value('regress_source', $FAMILIES);
+like($families, qr/\bdspln  pdl f, .*\bgarut  pbb f, .*\bpln  pln t, pln other plnnontaglis f\b/, 'the codes are joined with the documented ones');
+my $READ = q{SELECT string_agg(ref_id, ' ' ORDER BY ref_id) FROM digipay_pln WHERE daya = 1300};
+is(value('regress_source', $READ), 'd-succeeded', 'the typed views read the journal');
+
 my %source;
 for my $table (@TABLES)
 {
@@ -73,6 +81,7 @@ $node->command_ok([ 'pg_dump', '--create', '-f', "$dir/all.sql", $node->connstr(
 my $plain = PostgreSQL::Test::Utils::slurp_file("$dir/all.sql");
 unlike($plain, qr/COPY \S*digipay_fence|INSERT INTO \S*digipay_fence|\Q$origin\E.*since/, 'the fence is not dumped');
 like($plain, qr/COPY "Kas"\.$_ /, "$_ is") for @TABLES;
+unlike($plain, qr/CREATE (?:VIEW|TABLE|FUNCTION|INDEX)/, 'what the extension makes is not');
 
 # the provider has forgotten, so whatever is sent from now on shows in new books
 $provider->reset;
@@ -98,6 +107,8 @@ for my $way ([ 'regress_restored', 'pg_restore' ], [ 'regress_plain', 'psql' ])
 	{
 		is(value($db, "SELECT t FROM $table t ORDER BY t::text"), $source{$table}, "$how: $table is the same");
 	}
+	is(value($db, $FAMILIES), $families, "$how: the product codes mean what they did");
+	is(value($db, $READ), 'd-succeeded', "$how: so does the typed view");
 	is(value($db, 'SELECT count(*) FROM digipay_fence'), '0', "$how: there is no fence yet");
 	is(value($db, q{SELECT string_agg(DISTINCT day::text, ',') = string_agg(DISTINCT (requested_at AT TIME ZONE 'Asia/Jakarta')::date::text, ',') FROM digipay_payment}),
 		't', "$how: the generated day came along");
@@ -147,6 +158,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE regress_data TEMPLATE template0');
 $node->safe_psql('regress_data', 'CREATE SCHEMA "Kas"; CREATE EXTENSION digipay SCHEMA "Kas"');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '--data-only', '-d', $node->connstr('regress_data'), "$dir/all.dump" ],
 	'data alone');
-is(value('regress_data', 'SELECT t FROM "Kas".digipay_payment t ORDER BY t::text'), $source{digipay_payment}, 'the journal is there');
+is(value('regress_data', qq{SELECT t FROM "Kas".$_ t ORDER BY t::text}), $source{$_}, "$_ is there")
+  for qw(digipay_payment digipay_product);
 
 done_testing();
