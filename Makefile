@@ -50,7 +50,7 @@ OBJS        = \
 	src/worker.o
 PGFILEDESC  = "digipay - pays Indonesian bills from SQL"
 DATA        = $(wildcard sql/*--*.sql)
-DOCS        = README.md
+DOCS        = README.md doc/cookbook.md
 
 CURL_CFLAGS  ?= $(shell pkg-config --cflags libcurl)
 CURL_LIBS    ?= $(shell pkg-config --libs libcurl)

@@ -3,76 +3,21 @@
 # as a result is compared with the real one.  And everything that there is in
 # the code is in it.
 #
-# How README.md marks its blocks:
+# How README.md marks its blocks is told in DigipayDoc.pm; here there is one
+# more:
 #
-#	```sql		is run; the ```text block directly behind it, if there is one, is
-#				what psql answers
-#	<!-- error: PY002 -->	before a block: its last statement fails so
 #	<!-- last -->	before a block: it is run when all others have been
-#
-# When a result has changed, the log directory has a README.md with what psql
-# answers now.
 
 use strict;
 use warnings;
 
+use DigipayDoc;
 use DigipayTest;
-use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $HOST = 'nobutopup.api.digiswitch.id';
 my $readme = slurp_file('README.md');
-
-# ---------------------------------------------------------------- the blocks
-
-# { sql, line, error, last, result, result_at } in the order of the file
-sub blocks
-{
-	my @lines = split /\n/, $_[0], -1;
-	my (@blocks, %mark, $fence);
-
-	for my $i (0 .. $#lines)
-	{
-		my $line = $lines[$i];
-		if ($fence)
-		{
-			if ($line =~ /^\s*```$/)
-			{
-				$fence->{to} = $i;
-				$fence = undef;
-			}
-			else
-			{
-				$line =~ s/^$fence->{indent}//;
-				$fence->{text} .= "$line\n";
-			}
-		}
-		elsif ($line =~ /^<!-- (error|last)(?:: (\w+))? -->$/)
-		{
-			$mark{$1} = $2 // 1;
-		}
-		elsif ($line =~ /^(\s*)```(\w*)$/)
-		{
-			$fence = { indent => $1, text => '', from => $i, line => $i + 1 };
-			if ($2 eq 'sql')
-			{
-				push @blocks, { sql => $fence, %mark };
-			}
-			elsif ($2 eq 'text' && $blocks[-1] && !$blocks[-1]{closed})
-			{
-				$blocks[-1]{result} = $fence;
-			}
-			%mark = ();
-		}
-		elsif ($line =~ /\S/ && @blocks)
-		{
-			# a result stands directly behind its statements
-			$blocks[-1]{closed} = 1;
-		}
-	}
-	return @blocks;
-}
 
 # What a statement becomes where the double stands in for the provider.
 sub for_the_double
@@ -81,27 +26,6 @@ sub for_the_double
 	my $options = DigipayTest::option_list(%options);
 	$sql =~ s{endpoint 'https://\Q$HOST\E/v1/user/api/transaction'}{$options}g;
 	return $sql;
-}
-
-# What may differ from one run to the next, and blanks and rules, whose length
-# depends on it.
-sub masked
-{
-	my ($text) = @_;
-	for ($text)
-	{
-		s/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d/<time>/g;
-		s/\d{4}-\d\d-\d\d/<date>/g;
-		s/\d\d-\d\d-\d{4} \d\d:\d\d/<time>/g;
-		s/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/<uuid>/g;
-		s/\bprocess \d+/process <pid>/g;
-		s/\bPID \d+/PID <pid>/g;
-		s/\b\d+\.\d+\.\d+\.\d+\b/<address>/g;
-		s/-{2,}/--/g;
-		s/[ \t]+/ /g;
-		s/ $//mg;
-	}
-	return $text;
 }
 
 # ------------------------------------------------------------------ the scene
@@ -115,77 +39,24 @@ my $provider =
 append_to_file("$secrets/toko-ayu.key", "$key\n");
 chmod 0600, "$secrets/toko-ayu.key" or die "chmod: $!";
 
-my @blocks = blocks($readme);
+my @blocks = DigipayDoc::blocks($readme);
 cmp_ok(scalar @blocks, '>=', 20, 'README.md has statements');
 my @in_order = ((grep { !$_->{last} } @blocks), grep { $_->{last} } @blocks);
 
-# One session for all, as a reader has it.  A line behind each block ends its
-# answer and tells how its last statement ended.
-my $script = "SET TimeZone = 'Asia/Jakarta';\n";
-for my $block (@in_order)
-{
-	$script .= for_the_double(
-		$block->{sql}{text},
-		endpoint => 'https://localhost:' . $provider->https_port . $DigipayTest::PATH,
-		ca_file => $provider->ca_file,
-		allow_private_address => 'true') . "\\echo :SQLSTATE <<end>>\n";
-}
-my $output = '';
-{
-	local %ENV = $node->_get_env();
-	IPC::Run::run(
-		[ $node->installed_command('psql'), '-X', '-q', '-d', $node->connstr('postgres') ],
-		'<', \$script, '>&', \$output,
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-}
-
-# the double's address as the provider's
-$output =~ s/\blocalhost(?::\d+)?\b/$HOST/g;
-my @answers = split /(?<=<<end>>\n)/, $output;
-is(scalar @answers, scalar @blocks, 'each block was answered') or diag($output);
-
-# ---------------------------------------------------------------- the answers
-
-my $changed = 0;
-for my $i (0 .. $#in_order)
-{
-	my ($block, $answer) = ($in_order[$i], $answers[$i] // '');
-	my $name = "line $block->{sql}{line}";
-	my $sqlstate = $answer =~ s/^(\w{5}) <<end>>\n\z//m ? $1 : 'none';
-	my $errors = () = $answer =~ /^(?:ERROR|FATAL|PANIC):/mg;
-
-	is("$sqlstate, $errors", $block->{error} ? "$block->{error}, 1" : '00000, 0',
-		"$name: " . ($block->{error} ? 'the last statement fails as it should' : 'no error'))
-	  or diag($answer);
-	# of notices, only those of this block's own payments: others may come late
-	$answer =~ s/^(Asynchronous notification .*"ref_id":"([^"]*)".*\n)/index($block->{sql}{text}, "'$2'") < 0 ? '' : $1/gme;
-	$answer =~ s/[ \t]+$//mg;
-	$answer =~ s/\n+\z/\n/;
-	if ($block->{result})
+# One session for all, as a reader has it; the double's address is shown as the
+# provider's.
+my $answered = DigipayDoc::run($node, \@in_order,
+	statement => sub
 	{
-		$block->{answer} = $answer;
-		is(masked($answer), masked($block->{result}{text}), "$name: the result is the one shown")
-		  or $changed = 1;
-	}
-	elsif (!$block->{error})
-	{
-		unlike($answer, qr/^(?:WARNING|NOTICE):/m, "$name: no warning that is not shown");
-	}
-}
-if ($changed)
-{
-	my @lines = split /\n/, $readme, -1;
-	for my $block (reverse grep { defined $_->{answer} } @blocks)
-	{
-		my $shown = $block->{result};
-		splice @lines, $shown->{from} + 1, $shown->{to} - $shown->{from} - 1,
-		  map { "$shown->{indent}$_" } split /\n/, $block->{answer};
-	}
-	my $file = "$PostgreSQL::Test::Utils::log_path/README.md";
-	unlink $file;
-	append_to_file($file, join("\n", @lines));
-	diag("$file has the results as they are now");
-}
+		return for_the_double($_[0],
+			endpoint => 'https://localhost:' . $provider->https_port . $DigipayTest::PATH,
+			ca_file => $provider->ca_file,
+			allow_private_address => 'true');
+	},
+	clean => sub { return $_[0] =~ s/\blocalhost(?::\d+)?\b/$HOST/gr });
+is($answered, scalar @blocks, 'each block was answered');
+DigipayDoc::check($_) for @in_order;
+DigipayDoc::save_changed('README.md', $readme, @blocks);
 
 # PostgreSQL logged every statement, but not the one with the key.
 my $log = slurp_file($node->logfile);
