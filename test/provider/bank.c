@@ -33,7 +33,6 @@
 #include "witness.h"
 
 #define EMONEY_STEP 1000
-#define DEFAULT_DEPOSIT 10000000	/* hundredths */
 
 /* An answer without a bill */
 typedef struct Verdict
@@ -460,38 +459,4 @@ bank_answer(const BankRequest *request, bool withhold, Answer *answer)
 		answer_inquiry(request, product, answer);
 	else
 		answer_status(request, answer);
-}
-
-/*
- * The balance call, which is no transaction: the running balance, or a round
- * figure where there is none.
- */
-void
-bank_balance(const char *body, Answer *answer)
-{
-	cJSON	   *document = cJSON_ParseWithOpts(body ? body : "", NULL, true);
-	const char *username = text_of(document, "username");
-	const char *given = text_of(document, "sign");
-	char		signature[SIGNATURE_LENGTH + 1];
-	BankRequest nothing = {0};
-	Buffer		json = {0};
-	long long	balance;
-
-	sign(settings.username, settings.api_key, "depo", signature);
-	if (username == NULL || given == NULL)
-		say(&nothing, &not_readable, answer);
-	else if (strcmp(username, settings.username) != 0)
-		say(&nothing, &unknown_username, answer);
-	else if (strcmp(given, signature) != 0)
-		say(&nothing, &wrong_signature, answer);
-	else
-	{
-		if (!books_balance(&balance))
-			balance = DEFAULT_DEPOSIT;
-		buffer_add_text(&json, "{\"data\":{\"deposit\":");
-		buffer_add_amount(&json, balance);
-		buffer_add_text(&json, "}}");
-		answer_with(answer, 200, &json);
-	}
-	cJSON_Delete(document);
 }

@@ -30,6 +30,4 @@ extern void bank_read(DialectNumber dialect, const char *body, BankRequest *requ
 extern void bank_answer(const BankRequest *request, bool withhold, Answer *answer);
 extern void bank_release(BankRequest *request);
 
-extern void bank_balance(const char *body, Answer *answer);
-
 #endif							/* BANK_H */

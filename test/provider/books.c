@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "books.h"
+#include "desk.h"
 
 #define MOST_TIMES 16			/* arrivals and answers kept for each ref_id */
 #define MOST_COMPLAINTS 1000	/* further ones are only counted */
@@ -485,6 +486,9 @@ books_show(Buffer *json, bool with_refs)
 		buffer_add_amount(json, balance_now);
 		buffer_add_text(json, ",");
 	}
+	buffer_add_text(json, "\"calls\":");
+	desk_show(json);
+	buffer_add_text(json, ",");
 	buffer_printf(json, "\"complaint_count\":%ld,\"complaints\":[", complaint_count);
 	for (i = 0; i < MOST_COMPLAINTS && i < (size_t) complaint_count; i++)
 	{

@@ -14,7 +14,8 @@ typedef enum Command
 	COMMAND_NONE,
 	COMMAND_INQUIRE,
 	COMMAND_PAY,
-	COMMAND_STATUS
+	COMMAND_STATUS,
+	COMMAND_CALL				/* about the account: desk.c */
 } Command;
 
 /* What became of the last payment of a ref_id */

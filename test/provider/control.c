@@ -63,6 +63,12 @@ control_pending(const cJSON *value)
 }
 
 static bool
+control_price_list_limit(const cJSON *value)
+{
+	return set_milliseconds(&settings.price_list_limit, value);
+}
+
+static bool
 control_insist_on_inquiry(const cJSON *value)
 {
 	return set_switch(&settings.insist_on_inquiry, value);
@@ -132,6 +138,8 @@ script_command(const cJSON *value, Command *command)
 		*command = COMMAND_INQUIRE;
 	else if (name && strcmp(name, "status-pasca") == 0)
 		*command = COMMAND_STATUS;
+	else if (name && strcmp(name, "call") == 0)
+		*command = COMMAND_CALL;
 	return *command != COMMAND_NONE;
 }
 
@@ -211,6 +219,7 @@ control_script(const cJSON *value)
 static const ControlKey control_keys[] = {
 	{"delay", control_delay},
 	{"pending", control_pending},
+	{"price_list_limit", control_price_list_limit},
 	{"insist_on_inquiry", control_insist_on_inquiry},
 	{"status_echoes_inquiry", control_status_echoes_inquiry},
 	{"unique_ref_id", control_unique_ref_id},

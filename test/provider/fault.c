@@ -499,6 +499,7 @@ fault_name(Command command, const char *ref_id)
 		case COMMAND_STATUS:
 			return starts_with(ref_id, "status-") ? ref_id + strlen("status-") : NULL;
 		case COMMAND_NONE:
+		case COMMAND_CALL:
 			break;
 	}
 	return NULL;

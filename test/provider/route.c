@@ -3,7 +3,7 @@
  *		Which part of the double answers a request.
  *
  *	POST   .../v1/transaction		a transaction, dialect digiflazz
- *	POST   .../cek-saldo			the balance
+ *	POST   .../cek-saldo, .../price-list, .../deposit	see desk.c
  *	POST   /control					see control.c
  *	POST   /books/reset				empties the books
  *	DELETE /books					the same
@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bank.h"
 #include "books.h"
 #include "buffer.h"
 #include "control.h"
+#include "desk.h"
 #include "route.h"
 
 /*
@@ -50,7 +50,7 @@ ends_with(const char *text, const char *end)
 bool
 route_is_transaction(const char *method, const char *path, DialectNumber *dialect)
 {
-	if (strcmp(method, "POST") != 0 || ends_with(path, "/cek-saldo") ||
+	if (strcmp(method, "POST") != 0 || desk_is_call(path) ||
 		strcmp(path, "/control") == 0 || strcmp(path, "/books/reset") == 0)
 		return false;
 	*dialect = ends_with(path, "/v1/transaction") ? DIALECT_DIGIFLAZZ : DIALECT_DIGISWITCH;
@@ -95,14 +95,15 @@ route_answer(const Route *route, Answer *answer)
 
 	if (post && strcmp(route->path, "/control") == 0)
 		control_answer(route->body, answer);
-	else if (post && ends_with(route->path, "/cek-saldo"))
-		bank_balance(route->body, answer);
+	else if (post && desk_is_call(route->path))
+		desk_answer(route->path, route->body, answer);
 	else if (strcmp(route->method, "GET") == 0 && strcmp(route->path, "/books") == 0)
 		show_books(route, answer);
 	else if ((post && strcmp(route->path, "/books/reset") == 0) ||
 			 (strcmp(route->method, "DELETE") == 0 && strcmp(route->path, "/books") == 0))
 	{
 		books_reset();
+		desk_reset();
 		answer_text(answer, 200, "{\"ok\":true}");
 	}
 	else

@@ -95,6 +95,13 @@ books()
 	curl -sS "http://127.0.0.1:$http/books$1" | jq -c "$2"
 }
 
+# call NAME SUFFIX OBJECT: what is about the account, signed; the answer in $reply
+call()
+{
+	reply=$(curl -sS -d "$(jq -cn --argjson o "$3" --arg s "$(printf "demodemo-key$2" | md5sum | cut -c1-32)" \
+		'$o + {username: "demo", sign: $s}')" "http://127.0.0.1:$http/v1/user/api/$1")
+}
+
 control()
 {
 	curl -sS -d "$1" "http://127.0.0.1:$http/control" | jq -r '.ok // .error'
@@ -234,6 +241,23 @@ test_modes()
 	reply=$(curl -sS -d "$(jq -cn --arg s "$(printf demodemo-keydepo | md5sum | cut -c1-32)" \
 		'{cmd: "deposit", username: "demo", sign: $s}')" "http://127.0.0.1:$http/v1/user/api/cek-saldo")
 	ok "cek-saldo" "$(get .data.deposit)" "5000"
+	call price-list pricelist '{"command": "pasca"}'
+	ok "price-list" "$(get '(.data | length | tostring) + .data[0].brand')" "12PLN PASCABAYAR"
+	call price-list pricelist '{"command": "prepaid", "code": "tsel10"}'
+	ok "price-list of a prepaid code" "$(get .data[0].end_cut_off)" "0:15"
+	control '{"price_list_limit": 60000}' >/dev/null
+	call price-list pricelist '{"command": "pasca"}'
+	ok "price-list, too soon" "$(get .data.rc)" "83"
+	control '{"price_list_limit": 0}' >/dev/null
+	call deposit depo '{"amount": 200000, "bank": "BCA", "owner_name": "Ayu"}'
+	ok "deposit" "$(get '.data.rc + (.data.amount > 200000 | tostring)')" "00true"
+	call deposit deposit '{"amount": 200000, "bank": "BCA", "owner_name": "Ayu"}'
+	ok "deposit, with the other dialect's signature" "$(get .data.rc)" "41"
+	control '{"script": {"ref_id": "deposit", "command": "call", "body": "dictated"}}' >/dev/null
+	call deposit depo '{"amount": 200000, "bank": "BCA", "owner_name": "Ayu"}'
+	ok "a call's dictated answer" "$reply" "dictated"
+	control '{"script": null}' >/dev/null
+	ok "calls are counted" "$(books '?summary=1' '.calls | [.["cek-saldo"], .["price-list"], .deposit] | map(tostring) | join(" ")')" '"1 3 3"'
 	control '{"balance": null, "delay": 300}' >/dev/null
 	for i in 1 2 3 4 5; do ask pay-pasca "slow-$i" pln 1 & waiting[i]=$!; done
 	wait "${waiting[@]}"

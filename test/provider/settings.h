@@ -17,6 +17,7 @@ typedef struct Settings
 	/* changed by POST /control, read by every thread */
 	_Atomic int delay;			/* ms before each transaction's reply */
 	_Atomic int pending;		/* ms until a pending payment resolves */
+	_Atomic int price_list_limit;	/* ms between two price lists */
 	_Atomic bool insist_on_inquiry;
 	_Atomic bool status_echoes_inquiry;
 	_Atomic bool unique_ref_id;
