@@ -6,6 +6,7 @@ OBJS        = \
 	src/amount.o \
 	src/answer.o \
 	src/api.o \
+	src/api_account.o \
 	src/api_queue.o \
 	src/argument.o \
 	src/backlog.o \
@@ -17,6 +18,7 @@ OBJS        = \
 	src/credential.o \
 	src/detail.o \
 	src/digipay.o \
+	src/endpoint.o \
 	src/fault.o \
 	src/fence.o \
 	src/guc.o \

@@ -401,6 +401,14 @@ REVOKE ALL ON FUNCTION digipay_inquire(text, text, text, boolean, name, integer,
 COMMENT ON FUNCTION digipay_inquire(text, text, text, boolean, name, integer, numeric) IS
 'asks what is owed; moves no money';
 
+CREATE FUNCTION digipay_balance(server name DEFAULT NULL)
+RETURNS numeric
+AS 'MODULE_PATHNAME', 'digipay_balance'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_balance(name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_balance(name) IS
+'asks the provider what is left of our deposit';
+
 CREATE FUNCTION digipay_health(server name DEFAULT NULL)
 RETURNS TABLE (item text, ok boolean, detail text, hint text)
 AS 'MODULE_PATHNAME', 'digipay_health'

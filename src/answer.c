@@ -8,7 +8,9 @@
 #include "postgres.h"
 
 #include "answer.h"
+#include "charset.h"
 #include "problem.h"
+#include "state.h"
 
 /* Replace all that is not printable ASCII. */
 static void
@@ -68,6 +70,63 @@ word_no_inquiry(const DpAsk *ask, const DpResponse *response, const DpReply *rep
 					"Call digipay_inquire again, with the same ref_id; digipay_health() shows what is wrong if it stays so.");
 }
 
+/* What the provider says of itself, in what this database can hold; palloc'd. */
+static char *
+provider_words(const DpReply *reply)
+{
+	char	   *words = reply->message != NULL ? dp_from_utf8(reply->message) : NULL;
+
+	if (words == NULL && reply->message != NULL)
+	{
+		words = pstrdup(reply->message);
+		keep_ascii(words);
+	}
+	if (words == NULL)
+		return psprintf("rc %s", reply->rc);
+	return reply->rc != NULL ? psprintf("rc %s, \"%s\"", reply->rc, words) : words;
+}
+
+/* Why a call about the account brought nothing: the provider's words, or ours. */
+static const char *
+why_nothing(const DpResponse *response, const DpReply *reply)
+{
+	if (!response->complete)
+		return response->error;
+	if (reply->trusted)
+		return provider_words(reply);
+	if (reply->message != NULL)
+		return psprintf("%s; the provider says: %s", reply->reason, provider_words(reply));
+	return reply->reason;
+}
+
+/* What to do about it: the provider's refusals tell, else as the caller says. */
+static const char *
+what_to_do(const DpReply *reply, const char *otherwise)
+{
+	const char *advice = reply->trusted ? dp_refusal_advice(reply->rc) : NULL;
+
+	return advice == NULL ? otherwise :
+		psprintf("%c%s.", pg_toupper((unsigned char) advice[0]), advice + 1);
+}
+
+/* Word the answer to the question for the balance. */
+static void
+word_balance(const DpResponse *response, const DpReply *reply, DpAnswer *answer)
+{
+	if (reply->trusted && reply->state == DP_SUCCEEDED)
+	{
+		answer->kind = DP_ANSWER_AMOUNT;
+		strlcpy(answer->amount, reply->deposit, sizeof(answer->amount));
+		return;
+	}
+	answer->kind = DP_ANSWER_PROBLEM;
+	dp_problem_set(&answer->problem, DP_ERRCODE_NO_ANSWER,
+				   "the question for the balance had no trustworthy answer");
+	dp_problem_detail(&answer->problem, "The reason: %s.", why_nothing(response, reply));
+	dp_problem_hint(&answer->problem,
+					what_to_do(reply, "Call digipay_balance again; digipay_health() shows what is wrong if it stays so."));
+}
+
 /*
  * Word the answer: look at the row, or what there is instead of one.
  */
@@ -79,6 +138,8 @@ dp_answer_word(const DpAsk *ask, const DpResponse *response, const DpReply *repl
 	answer->kind = DP_ANSWER_ROW;
 	if (ask->command == DP_PROBE)
 		word_probe(response, reply, answer);
+	else if (ask->command == DP_BALANCE)
+		word_balance(response, reply, answer);
 	else if (ask->command == DP_PAY && !response->departed)
 	{
 		answer->kind = DP_ANSWER_PROBLEM;

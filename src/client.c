@@ -22,6 +22,13 @@
 /* A worker that has not even looked at a request after this has a problem. */
 #define LOOK_TIMEOUT_MS		9000
 
+/* What is asked for, with the ref_id if it is about one; palloc'd. */
+static char *
+name_of(const char *what, const DpAsk *ask)
+{
+	return ask->ref_id[0] != '\0' ? psprintf("%s \"%s\"", what, ask->ref_id) : pstrdup(what);
+}
+
 /*
  * Error context while we wait.  It withdraws the request, so that what it says
  * stays true; should the message be no error after all, the wait goes on by
@@ -34,22 +41,23 @@ wait_ended(void *arg)
 	const char *what = ask->command == DP_PAY ? "payment" :
 		ask->command == DP_INQUIRE ? "inquiry" :
 		ask->command == DP_STATUS ? "status question" :
-		ask->command == DP_WEBHOOK ? "call-back" : "request";
+		ask->command == DP_WEBHOOK ? "call-back" :
+		ask->command == DP_BALANCE ? "question for the balance" : "request";
+	char	   *subject = name_of(what, ask);
 	DpMail		mail;
 
 	(void) dp_mailbox_withdraw();
 	mail = dp_mailbox_look();
 	if (mail == DP_MAIL_WITHDRAWN || mail == DP_MAIL_GONE_UNTAKEN)
-		errcontext("digipay %s \"%s\", taken back before the worker had it: nothing was sent",
-				   what, ask->ref_id);
+		errcontext("digipay %s, taken back before the worker had it: nothing was sent",
+				   subject);
 	else if (ask->command == DP_PAY)
 		errcontext("digipay payment \"%s\", which goes on without this session: call digipay_pay again with the same ref_id for its outcome",
 				   ask->ref_id);
 	else if (ask->command == DP_WEBHOOK || ask->command == DP_TAKE_OVER)
 		errcontext("digipay %s, which goes on without this session", what);
 	else
-		errcontext("digipay %s \"%s\", whose answer nobody waits for any more",
-				   what, ask->ref_id);
+		errcontext("digipay %s, whose answer nobody waits for any more", subject);
 }
 
 /* Raise PY003 where a worker is there, but does not react. */
@@ -59,8 +67,8 @@ raise_unresponsive(const DpAsk *ask)
 	ereport(ERROR,
 			(errcode(DP_ERRCODE_NO_WORKER),
 			 errmsg("the digipay worker does not react"),
-			 errdetail("It has not looked at request \"%s\" for nine seconds.  Nothing was sent.",
-					   ask->ref_id),
+			 errdetail("It has not looked at %s for nine seconds.  Nothing was sent.",
+					   name_of("request", ask)),
 			 errhint("Look for \"digipay worker\" in pg_stat_activity and in the server's log.")));
 }
 

@@ -58,7 +58,8 @@ typedef enum DpCommand
 	DP_STATUS,					/* what has become of a payment? */
 	DP_WEBHOOK,					/* the provider's call-back, to be applied */
 	DP_WAIT,					/* tell when a payment has become final */
-	DP_TAKE_OVER				/* make this queue ours */
+	DP_TAKE_OVER,				/* make this queue ours */
+	DP_BALANCE					/* what is left of our deposit? */
 } DpCommand;
 
 /* States of a payment: same names and order as the SQL type digipay_state. */
@@ -154,6 +155,7 @@ typedef enum DpAnswerKind
 	DP_ANSWER_BUSY,				/* somebody's transaction holds the row */
 	DP_ANSWER_PROBLEM,			/* raise this; nothing was sent */
 	DP_ANSWER_PROBE,
+	DP_ANSWER_AMOUNT,			/* the balance */
 	DP_ANSWER_NOTHING			/* done; there is no row to look at */
 } DpAnswerKind;
 
@@ -162,6 +164,7 @@ typedef struct DpAnswer
 	DpAnswerKind kind;
 	char		account[DP_ACCOUNT_MAX + 1];	/* of the row, if it is one */
 	char		ref_id[DP_REF_ID_MAX + 1];	/* of a call-back's row */
+	char		amount[DP_AMOUNT_MAX + 1];
 	DpProblem	problem;
 	DpProbe		probe;
 } DpAnswer;
@@ -175,6 +178,7 @@ typedef struct DpAccount
 	Oid			server;
 	char	   *server_name;
 	char	   *endpoint;
+	char	   *balance_endpoint;	/* NULL: derived from endpoint */
 	char	   *username;
 	char	   *account;		/* username@host */
 	char	   *api_key;		/* NULL unless asked for; wipe after use */
@@ -247,6 +251,7 @@ typedef struct DpReply
 	char	   *admin;
 	char	   *base_commission;
 	char	   *balance;
+	char	   *deposit;		/* what is left, in the answer to DP_BALANCE */
 	char	   *desc;			/* JSON text */
 	char	   *data;			/* JSON text of the whole data object */
 	char	   *note;			/* what did not fit its column; NULL: nothing */

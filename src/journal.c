@@ -608,6 +608,20 @@ dp_journal_outcome(const DpAsk *ask, const DpAccount *account, bool from_queue,
 						 "this database cannot hold the reply as jsonb", response);
 }
 
+/* Keep what cannot be believed of an answer to a question; false if it can. */
+bool
+dp_journal_distrusted(const DpAsk *ask, const DpAccount *account,
+					  const DpResponse *response, const DpReply *reply)
+{
+	if (response->complete && reply->trusted)
+		return false;
+	dp_journal_event(account->server_name, ask->ref_id,
+					 response->complete ? "untrusted" : "transport",
+					 response->complete ? reply->reason : response->error,
+					 response);
+	return true;
+}
+
 /*
  * Write what an inquiry brought: the answer if there was a trustworthy one,
  * else an event.
@@ -619,14 +633,8 @@ dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 	DpParams	params = {0};
 	bool		stored;
 
-	if (!response->complete || !reply->trusted)
-	{
-		dp_journal_event(account->server_name, ask->ref_id,
-					 response->complete ? "untrusted" : "transport",
-					 response->complete ? reply->reason : response->error,
-					 response);
+	if (dp_journal_distrusted(ask, account, response, reply))
 		return;
-	}
 	dp_param_name(&params, account->server_name);
 	dp_param_text(&params, ask->ref_id);
 	stored = dp_journal_add_reply(&params, response, reply, NULL);

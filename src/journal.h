@@ -48,6 +48,8 @@ extern bool dp_journal_may_inquire(const DpAsk *ask, const DpAccount *account,
 extern void dp_journal_outcome(const DpAsk *ask, const DpAccount *account, bool from_queue,
 							   const DpResponse *response, const DpReply *reply,
 							   DpOutcome *outcome);
+extern bool dp_journal_distrusted(const DpAsk *ask, const DpAccount *account,
+								  const DpResponse *response, const DpReply *reply);
 extern void dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
 							   const DpResponse *response, const DpReply *reply);
 extern void dp_journal_unrecorded(const DpAsk *ask, const DpAccount *account,

@@ -58,6 +58,7 @@ static const char *check_key(const char *value);
 
 static const Option option_table[] = {
 	{"endpoint", ForeignServerRelationId, OPTION_TEXT, AT(endpoint), 0, 0, false, check_endpoint},
+	{"balance_endpoint", ForeignServerRelationId, OPTION_TEXT, AT(balance_endpoint), 0, 0, false, check_endpoint},
 	{"dialect", ForeignServerRelationId, OPTION_DIALECT, AT(dialect), 0, 0, false, NULL},
 	{"testing", ForeignServerRelationId, OPTION_BOOL, AT(testing), 0, 0, false, NULL},
 	{"connect_timeout", ForeignServerRelationId, OPTION_INT, AT(connect_timeout), 1, DAY_MS, false, NULL},
@@ -253,6 +254,51 @@ refuse_option(const char *name, Oid catalog)
 			 errhint("Valid options in this context are: %s.", valid)));
 }
 
+/* The value of an option, NULL where it is not given. */
+static const char *
+value_of(List *options, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, cell);
+
+		if (strcmp(def->defname, name) == 0)
+			return defGetString(def);
+	}
+	return NULL;
+}
+
+/*
+ * What is sent to any of a server's addresses is signed with the same key, and
+ * some signatures never change: all of them must be at the one host that the
+ * account is named after.
+ */
+static void
+check_one_host(List *options)
+{
+	const char *endpoint = value_of(options, "endpoint");
+	DpUrl		url;
+
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+	{
+		const Option *option = &option_table[i];
+		const char *value = value_of(options, option->name);
+		DpUrl		other;
+
+		if (value == NULL || option->check != check_endpoint)
+			continue;
+		if (!dp_url_read(endpoint, &url) || !dp_url_read(value, &other) ||
+			strcmp(url.host, other.host) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					 errmsg("invalid value for option \"%s\": it must be at the endpoint's host",
+							option->name),
+					 errhint("Another host is another account: create a server for it.")));
+	}
+}
+
 /*
  * The wrapper's validator: called with all the options that an object is going
  * to have.  A value that may be secret is never shown in the message.
@@ -295,6 +341,8 @@ digipay_validator(PG_FUNCTION_ARGS)
 				 errmsg("option \"endpoint\" is required"),
 				 errhint("Valid options in this context are: %s.",
 						 valid_options(catalog))));
+	if (catalog == ForeignServerRelationId)
+		check_one_host(options);
 	PG_RETURN_VOID();
 }
 

@@ -538,7 +538,8 @@ note_transfer(DpJob *job)
 		dp_backlog_left(job->ask.server);
 	else if (job->from_queue && job->ask.command == DP_PAY)
 		dp_backlog_could_not_leave(job->ask.server);
-	if (job->response.complete &&
+	/* what limits other calls does not stop payments */
+	if (job->response.complete && job->ask.command != DP_BALANCE &&
 		dp_limit_reached(job->reply.trusted ? job->reply.rc : NULL, job->response.http_status))
 		dp_backlog_rest(job->ask.server);
 }
@@ -579,6 +580,9 @@ dp_payment_record(DpJob *job)
 			break;
 		case DP_INQUIRE:
 			dp_journal_inquiry(&job->ask, &job->account, &job->response, &job->reply);
+			break;
+		case DP_BALANCE:
+			dp_journal_distrusted(&job->ask, &job->account, &job->response, &job->reply);
 			break;
 		default:
 			break;

@@ -61,7 +61,7 @@ typedef struct Field
 typedef struct Dialect
 {
 	bool		error_objects;
-	Field		fields[FIELD_COUNT];
+	Field		fields[FIELD_COUNT];	/* up to one without a key */
 } Dialect;
 
 static const Dialect dialects[DP_DIALECT_COUNT] = {
@@ -104,6 +104,16 @@ static const Dialect dialects[DP_DIALECT_COUNT] = {
 			{"buyer_last_saldo", FIELD_AMOUNT, AT(balance)},
 			{"desc", FIELD_JSON, AT(desc)},
 		},
+	},
+};
+
+/* What answers calls about the account, in the same words in both dialects. */
+static const Dialect account_words = {
+	.error_objects = true,
+	.fields = {
+		{"rc", FIELD_DECIDES, AT(rc)},
+		{"message", FIELD_TEXT, AT(message)},
+		{"deposit", FIELD_AMOUNT, AT(deposit)},
 	},
 };
 
@@ -309,7 +319,7 @@ remember_key(Keys *keys, char *key)
 static const Field *
 find_field(const Dialect *dialect, const char *key)
 {
-	for (int i = 0; i < FIELD_COUNT; i++)
+	for (int i = 0; i < FIELD_COUNT && dialect->fields[i].key != NULL; i++)
 	{
 		if (strcmp(dialect->fields[i].key, key) == 0)
 			return &dialect->fields[i];
@@ -456,7 +466,7 @@ second_reader_agrees(const Dialect *dialect, const char *text, size_t len,
 	cJSON	   *data = cJSON_GetObjectItemCaseSensitive(root, "data");
 	bool		agrees = cJSON_IsObject(data);
 
-	for (int i = 0; agrees && i < FIELD_COUNT; i++)
+	for (int i = 0; agrees && i < FIELD_COUNT && dialect->fields[i].key != NULL; i++)
 	{
 		const Field *field = &dialect->fields[i];
 		const char *ours = *(char *const *) ((const char *) reply + field->offset);
@@ -535,6 +545,26 @@ conclude(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 }
 
 /*
+ * Decide what a well-formed answer to a call about the account means.  It says
+ * nothing of what was asked, so there is no echo to go by.  Where it is a refusal
+ * its state is rejected.
+ */
+static void
+conclude_account(const DpResponse *response, DpReply *reply)
+{
+	bool		refused = reply->rc != NULL && strcmp(reply->rc, "00") != 0;
+
+	reply->reason = NULL;
+	if (!refused && (response->http_status < 200 || response->http_status >= 300))
+		reply->reason = "the HTTP status does not go with an answer";
+	else if (!refused && reply->deposit == NULL)
+		reply->reason = "the reply has no amount in \"deposit\"";
+	reply->trusted = reply->reason == NULL;
+	if (reply->trusted)
+		reply->state = refused ? DP_REJECTED : DP_SUCCEEDED;
+}
+
+/*
  * Judge a reply that dp_reply_parse has found well-formed: is it about what was
  * asked, and what does it mean?
  */
@@ -548,32 +578,15 @@ dp_reply_judge(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 		reply->event = DP_EVENT_DOUBTFUL;	/* of a payment, if it is of one */
 }
 
-/*
- * Read a response and judge it.  Everything the reply points to is in the
- * current memory context, or lives as long as the program.  Where it is not
- * trusted, reason says why and state is unknown; the fields may be filled in all
- * the same, but mean nothing.
- */
-void
-dp_reply_read(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
-			  DpReply *reply)
-{
-	if (dp_reply_parse(dialect, response, reply))
-		dp_reply_judge(ask, response, reply);
-}
-
-/*
- * Read a response in a dialect, whatever it is about.  False, with the reason,
- * when it is not well-formed.
- */
-bool
-dp_reply_parse(DpDialect dialect, const DpResponse *response, DpReply *reply)
+/* Read a response in these words.  False, with the reason, if it is not well-formed. */
+static bool
+parse(const Dialect *dialect, const DpResponse *response, DpReply *reply)
 {
 	Reading		reading;
 
 	memset(reply, 0, sizeof(*reply));
 	memset(&reading, 0, sizeof(reading));
-	reading.dialect = &dialects[dialect];
+	reading.dialect = dialect;
 	reading.reply = reply;
 	reply->state = DP_UNKNOWN;
 
@@ -595,6 +608,35 @@ dp_reply_parse(DpDialect dialect, const DpResponse *response, DpReply *reply)
 	reply->error_object = reading.dialect->error_objects && reading.members == 2 &&
 		reply->rc != NULL && reply->message != NULL;
 	return true;
+}
+
+/*
+ * Read a response and judge it.  Everything the reply points to is in the
+ * current memory context, or lives as long as the program.  Where it is not
+ * trusted, reason says why and state is unknown; the fields may be filled in all
+ * the same, but mean nothing.
+ */
+void
+dp_reply_read(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
+			  DpReply *reply)
+{
+	if (ask->command == DP_BALANCE)
+	{
+		if (parse(&account_words, response, reply))
+			conclude_account(response, reply);
+	}
+	else if (dp_reply_parse(dialect, response, reply))
+		dp_reply_judge(ask, response, reply);
+}
+
+/*
+ * Read a response in a dialect, whatever it is about.  False, with the reason,
+ * when it is not well-formed.
+ */
+bool
+dp_reply_parse(DpDialect dialect, const DpResponse *response, DpReply *reply)
+{
+	return parse(&dialects[dialect], response, reply);
 }
 
 /*

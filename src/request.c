@@ -12,9 +12,18 @@
 #include "compat.h"
 #include "utils/timestamp.h"
 
+#include "endpoint.h"
 #include "guc.h"
 #include "problem.h"
 #include "request.h"
+
+/* A call that is about the account, not about a bill. */
+typedef struct Call
+{
+	const char *command_key;
+	const char *command;
+	const char *suffix;			/* what is signed, where a bill has its ref_id */
+} Call;
 
 /* How a dialect calls things. */
 typedef struct Dialect
@@ -24,6 +33,7 @@ typedef struct Dialect
 	const char *pay;
 	const char *inquire;
 	const char *status;
+	Call		balance;
 } Dialect;
 
 static const Dialect dialects[DP_DIALECT_COUNT] = {
@@ -33,6 +43,8 @@ static const Dialect dialects[DP_DIALECT_COUNT] = {
 		.pay = "pay-pasca",
 		.inquire = "inq-pasca",
 		.status = "status-pasca",
+		/* not documented for this dialect: taken from the parent service */
+		.balance = {"cmd", "deposit", "depo"},
 	},
 	[DP_DIGIFLAZZ] = {
 		.command_key = "commands",
@@ -40,17 +52,18 @@ static const Dialect dialects[DP_DIALECT_COUNT] = {
 		.pay = "pay-pasca",
 		.inquire = "inq-pasca",
 		.status = "status-pasca",
+		.balance = {"cmd", "deposit", "depo"},
 	},
 };
 
 /*
- * The signature, as 32 lower-case hex digits: md5(username + api_key + ref_id).
+ * The signature, as 32 lower-case hex digits: md5(username + api_key + suffix).
  * False, with a problem, where the server's OpenSSL forbids MD5.
  */
 static bool
-sign(const DpAccount *account, const char *ref_id, char *hex, DpProblem *problem)
+sign(const DpAccount *account, const char *suffix, char *hex, DpProblem *problem)
 {
-	char	   *text = psprintf("%s%s%s", account->username, account->api_key, ref_id);
+	char	   *text = psprintf("%s%s%s", account->username, account->api_key, suffix);
 	const char *why = NULL;
 	bool		done = dp_md5_hex(text, strlen(text), hex, &why);
 
@@ -80,15 +93,32 @@ command_word(const Dialect *dialect, DpCommand command)
 	}
 }
 
-/* The body as a JSON tree, NULL when memory ran out. */
-static cJSON *
-make_body(const Dialect *dialect, const DpAsk *ask, const DpAccount *account,
-		  const char *signature)
+/* The call that is asked for; NULL where it is about a bill. */
+static const Call *
+find_call(const Dialect *dialect, DpCommand command)
 {
-	cJSON	   *body = cJSON_CreateObject();
-	bool		good;
+	switch (command)
+	{
+		case DP_BALANCE:
+			return &dialect->balance;
+		default:
+			return NULL;
+	}
+}
 
-	good = cJSON_AddStringToObject(body, dialect->command_key,
+/* Add what a call about the account says; false when memory ran out. */
+static bool
+add_call(cJSON *body, const Call *call, const DpAccount *account)
+{
+	return cJSON_AddStringToObject(body, call->command_key, call->command) &&
+		cJSON_AddStringToObject(body, "username", account->username);
+}
+
+/* Add what a request about a bill says; false when memory ran out. */
+static bool
+add_bill(cJSON *body, const Dialect *dialect, const DpAsk *ask, const DpAccount *account)
+{
+	return cJSON_AddStringToObject(body, dialect->command_key,
 								   command_word(dialect, ask->command)) &&
 		cJSON_AddStringToObject(body, "username", account->username) &&
 		cJSON_AddStringToObject(body, dialect->code_key, ask->code) &&
@@ -96,9 +126,19 @@ make_body(const Dialect *dialect, const DpAsk *ask, const DpAccount *account,
 		cJSON_AddStringToObject(body, "ref_id", ask->ref_id) &&
 		(!ask->testing || cJSON_AddTrueToObject(body, "testing")) &&
 		(ask->year == 0 || cJSON_AddNumberToObject(body, "year", ask->year)) &&
-		(ask->amount[0] == '\0' || cJSON_AddRawToObject(body, "amount", ask->amount)) &&
-		cJSON_AddStringToObject(body, "sign", signature);
-	if (good)
+		(ask->amount[0] == '\0' || cJSON_AddRawToObject(body, "amount", ask->amount));
+}
+
+/* The body as a JSON tree, NULL when memory ran out. */
+static cJSON *
+make_body(const Dialect *dialect, const Call *call, const DpAsk *ask,
+		  const DpAccount *account, const char *signature)
+{
+	cJSON	   *body = cJSON_CreateObject();
+
+	if ((call != NULL ? add_call(body, call, account) :
+		 add_bill(body, dialect, ask, account)) &&
+		cJSON_AddStringToObject(body, "sign", signature))
 		return body;
 	cJSON_Delete(body);
 	return NULL;
@@ -125,14 +165,18 @@ bool
 dp_request_build(const DpAsk *ask, const DpAccount *account,
 				 DpRequest *request, DpProblem *problem)
 {
+	const Dialect *dialect = &dialects[account->dialect];
+	const Call *call = find_call(dialect, ask->command);
 	char		signature[33];
 	cJSON	   *body;
 	char	   *text;
 
 	memset(request, 0, sizeof(*request));
-	if (!sign(account, ask->ref_id, signature, problem))
+	request->endpoint = dp_endpoint(account, ask->command, problem);
+	if (request->endpoint == NULL ||
+		!sign(account, call != NULL ? call->suffix : ask->ref_id, signature, problem))
 		return false;
-	body = make_body(&dialects[account->dialect], ask, account, signature);
+	body = make_body(dialect, call, ask, account, signature);
 	text = body != NULL ? cJSON_PrintUnformatted(body) : NULL;
 	cJSON_Delete(body);
 	if (text == NULL)
@@ -145,7 +189,6 @@ dp_request_build(const DpAsk *ask, const DpAccount *account,
 	explicit_bzero(text, request->body_len);
 	cJSON_free(text);
 
-	request->endpoint = account->endpoint;
 	request->ca_file = account->ca_file;
 	request->allow_private_address = account->allow_private_address;
 	request->connect_timeout = account->connect_timeout;

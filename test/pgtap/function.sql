@@ -46,6 +46,8 @@ INSERT INTO contract VALUES
 ('digipay_health', 'server name DEFAULT NULL::name',
 	'TABLE(item text, ok boolean, detail text, hint text)',
 	'volatile', false, 'unsafe', false, true),
+('digipay_balance', 'server name DEFAULT NULL::name', 'numeric',
+	'volatile', false, 'unsafe', false, true),
 ('digipay_worker_start', '', 'boolean', 'volatile', false, 'unsafe', false, true),
 ('digipay_worker_stop', '', 'boolean', 'volatile', false, 'unsafe', false, true),
 ('digipay_purge', 'before date', 'bigint', 'volatile', false, 'unsafe', false, true),

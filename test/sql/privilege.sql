@@ -38,6 +38,7 @@ FROM unnest(ARRAY[
 	$$SELECT digipay_pay('pln', '530000000001', 'regress-1', server => 'regress_server')$$,
 	$$SELECT digipay_inquire('pln', '530000000001', 'regress-1', server => 'regress_server')$$,
 	$$SELECT * FROM digipay_health('regress_server')$$,
+	$$SELECT digipay_balance('regress_server')$$,
 	$$SELECT digipay_worker_start()$$,
 	$$SELECT digipay_worker_stop()$$,
 	$$TABLE digipay_payment$$,

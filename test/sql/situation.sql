@@ -34,6 +34,7 @@ CREATE FUNCTION pg_temp.attempt_all() RETURNS SETOF text LANGUAGE sql AS $$
 		'SELECT digipay_inquire(''pln'', ''530000000001'', ''regress-1'',
 			server => ''regress_server'')',
 		'SELECT * FROM digipay_health(''regress_server'')',
+		'SELECT digipay_balance(''regress_server'')',
 		'SELECT digipay_worker_start()']) AS statement $$;
 
 -- a transaction that may not write
