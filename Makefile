@@ -43,6 +43,7 @@ OBJS        = \
 	src/state.o \
 	src/statement.o \
 	src/submit.o \
+	src/ticket.o \
 	src/transport.o \
 	src/transport_url.o \
 	src/turn.o \

@@ -270,11 +270,61 @@ COMMENT ON COLUMN digipay_fence.inode IS 'inode of the file PG_VERSION in the da
 COMMENT ON COLUMN digipay_fence.since IS 'when the mark was made';
 COMMENT ON COLUMN digipay_fence.ask_first IS 'whether older payments, and new ones for a day, are asked about before they are sent';
 
+--
+-- Deposit tickets: what was asked for, and what is to be transferred
+--
+
+CREATE TABLE digipay_ticket (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	state text NOT NULL CONSTRAINT digipay_ticket_state_check CHECK (
+		state IN ('sending', 'open', 'refused', 'not_sent', 'unknown')),
+	rc text,
+	amount numeric,
+	notes text,
+	message text,
+	requested_amount numeric NOT NULL,
+	bank text NOT NULL,
+	owner_name text NOT NULL,
+	error text,
+	requested_at timestamptz NOT NULL,
+	sent_at timestamptz,
+	replied_at timestamptz,
+	server name NOT NULL,
+	account text NOT NULL,
+	requested_by name NOT NULL,
+	http_status integer,
+	reply jsonb
+);
+COMMENT ON SEQUENCE digipay_ticket_id_seq IS 'numbers the deposit tickets';
+COMMENT ON TABLE digipay_ticket IS
+'deposit tickets: one row for each call of digipay_deposit, on disk before it leaves';
+COMMENT ON COLUMN digipay_ticket.id IS 'number of the ticket in this database';
+COMMENT ON COLUMN digipay_ticket.state IS
+'sending (on its way), open (the provider waits for the transfer), refused (there is none), not_sent (nothing left), unknown (there may be one)';
+COMMENT ON COLUMN digipay_ticket.rc IS 'the provider''s response code';
+COMMENT ON COLUMN digipay_ticket.amount IS 'the exact sum to be transferred';
+COMMENT ON COLUMN digipay_ticket.notes IS 'what the provider says about the transfer';
+COMMENT ON COLUMN digipay_ticket.message IS 'the provider''s message, of a refusal';
+COMMENT ON COLUMN digipay_ticket.requested_amount IS 'how much was asked for';
+COMMENT ON COLUMN digipay_ticket.bank IS 'the bank, as asked';
+COMMENT ON COLUMN digipay_ticket.owner_name IS 'name of the bank account''s owner, as asked';
+COMMENT ON COLUMN digipay_ticket.error IS 'why the state is not_sent or unknown';
+COMMENT ON COLUMN digipay_ticket.requested_at IS 'when it was asked for';
+COMMENT ON COLUMN digipay_ticket.sent_at IS 'when the request left';
+COMMENT ON COLUMN digipay_ticket.replied_at IS 'when a trusted reply came';
+COMMENT ON COLUMN digipay_ticket.server IS 'the foreign server that it was asked through';
+COMMENT ON COLUMN digipay_ticket.account IS 'username@host whose deposit it is';
+COMMENT ON COLUMN digipay_ticket.requested_by IS 'the role that asked';
+COMMENT ON COLUMN digipay_ticket.http_status IS 'HTTP status of the answer';
+COMMENT ON COLUMN digipay_ticket.reply IS 'the reply''s whole data object, unknown keys included';
+
 -- what a dump must carry
 SELECT pg_catalog.pg_extension_config_dump('digipay_payment', '');
 SELECT pg_catalog.pg_extension_config_dump('digipay_inquiry', '');
 SELECT pg_catalog.pg_extension_config_dump('digipay_event', '');
 SELECT pg_catalog.pg_extension_config_dump('digipay_event_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('digipay_ticket', '');
+SELECT pg_catalog.pg_extension_config_dump('digipay_ticket_id_seq', '');
 
 --
 -- Paying and asking.  These are not STRICT: a missing argument is an error,
@@ -408,6 +458,18 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION digipay_balance(name) FROM PUBLIC;
 COMMENT ON FUNCTION digipay_balance(name) IS
 'asks the provider what is left of our deposit';
+
+CREATE FUNCTION digipay_deposit(
+	amount numeric,
+	bank text,
+	owner_name text,
+	server name DEFAULT NULL)
+RETURNS digipay_ticket
+AS 'MODULE_PATHNAME', 'digipay_deposit'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION digipay_deposit(numeric, text, text, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_deposit(numeric, text, text, name) IS
+'opens a deposit ticket: what to transfer, exactly; each call opens one more';
 
 CREATE FUNCTION digipay_health(server name DEFAULT NULL)
 RETURNS TABLE (item text, ok boolean, detail text, hint text)

@@ -127,6 +127,47 @@ word_balance(const DpResponse *response, const DpReply *reply, DpAnswer *answer)
 					what_to_do(reply, "Call digipay_balance again; digipay_health() shows what is wrong if it stays so."));
 }
 
+/* Word the answer to a deposit: its ticket's row, or that there may be one. */
+static void
+word_deposit(const DpAsk *ask, const DpResponse *response, const DpReply *reply,
+			 DpAnswer *answer)
+{
+	answer->ticket = ask->ticket;
+	if (!response->departed)
+	{
+		answer->kind = DP_ANSWER_PROBLEM;
+		dp_problem_set(&answer->problem, DP_ERRCODE_NOT_SENT,
+					   "the deposit was not asked for: the provider could not be reached");
+		dp_problem_detail(&answer->problem, "The reason: %s.", response->error);
+		dp_problem_hint(&answer->problem, "No ticket has been opened; call digipay_deposit again once digipay_health() is content.");
+	}
+	else if (!response->complete || !reply->trusted)
+	{
+		answer->kind = DP_ANSWER_PROBLEM;
+		dp_problem_set(&answer->problem, DP_ERRCODE_NO_ANSWER,
+					   "the deposit had no trustworthy answer; a ticket may have been opened");
+		dp_problem_detail(&answer->problem, "The reason: %s.  It is number " INT64_FORMAT " of digipay_ticket.",
+						  why_nothing(response, reply), ask->ticket);
+		dp_problem_hint(&answer->problem, "Look at the provider's own list of tickets before you call digipay_deposit again, and transfer nothing on the strength of this.");
+	}
+}
+
+/* Word the answer of which nothing could be written. */
+void
+dp_answer_unwritten(const DpAsk *ask, DpProblem *problem)
+{
+	dp_problem_set(problem, DP_ERRCODE_NO_ANSWER,
+				   "the answer could not be written to the database");
+	if (ask->command == DP_DEPOSIT)
+	{
+		dp_problem_detail(problem, "A deposit ticket may have been opened; it is number " INT64_FORMAT " of digipay_ticket.",
+						  ask->ticket);
+		dp_problem_hint(problem, "See the server's log; the ticket's row is written as soon as that is possible.");
+	}
+	else
+		dp_problem_hint(problem, "See the server's log; then call again.");
+}
+
 /*
  * Word the answer: look at the row, or what there is instead of one.
  */
@@ -140,6 +181,8 @@ dp_answer_word(const DpAsk *ask, const DpResponse *response, const DpReply *repl
 		word_probe(response, reply, answer);
 	else if (ask->command == DP_BALANCE)
 		word_balance(response, reply, answer);
+	else if (ask->command == DP_DEPOSIT)
+		word_deposit(ask, response, reply, answer);
 	else if (ask->command == DP_PAY && !response->departed)
 	{
 		answer->kind = DP_ANSWER_PROBLEM;

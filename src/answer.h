@@ -10,4 +10,6 @@
 extern void dp_answer_word(const DpAsk *ask, const DpResponse *response,
 						   const DpReply *reply, DpAnswer *answer);
 
+extern void dp_answer_unwritten(const DpAsk *ask, DpProblem *problem);
+
 #endif							/* DIGIPAY_ANSWER_H */

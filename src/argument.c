@@ -78,6 +78,23 @@ dp_take_amount(FunctionCallInfo fcinfo, int argno, const char *name, char *dest)
 	strlcpy(dest, text, DP_AMOUNT_MAX + 1);
 }
 
+/* The amount of a deposit: whole rupiah, more than none, of at most 15 digits. */
+void
+dp_take_whole_rupiah(FunctionCallInfo fcinfo, int argno, DpAsk *ask)
+{
+	Datum		value = PG_GETARG_DATUM(argno);
+	Datum		whole;
+
+	dp_take_amount(fcinfo, argno, "amount", ask->amount);
+	whole = DirectFunctionCall2(numeric_trunc, value, Int32GetDatum(0));
+	strlcpy(ask->amount, DatumGetCString(DirectFunctionCall1(numeric_out, whole)),
+			sizeof(ask->amount));
+	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, whole, value)) ||
+		strcmp(ask->amount, "0") == 0 || strlen(ask->amount) > 15)
+		dp_bad_argument("amount", "must be whole rupiah, more than zero, of at most 15 digits",
+						"Give it without a fraction.");
+}
+
 /* The amount of an e-money inquiry: whole thousands, as an integer. */
 void
 dp_take_whole_thousands(FunctionCallInfo fcinfo, int argno, DpAsk *ask)

@@ -13,6 +13,7 @@ extern void dp_take_text(FunctionCallInfo fcinfo, int argno, const char *name,
 						 char *dest, size_t max);
 extern void dp_take_amount(FunctionCallInfo fcinfo, int argno, const char *name, char *dest);
 extern void dp_take_whole_thousands(FunctionCallInfo fcinfo, int argno, DpAsk *ask);
+extern void dp_take_whole_rupiah(FunctionCallInfo fcinfo, int argno, DpAsk *ask);
 extern void dp_take_server(FunctionCallInfo fcinfo, int argno, DpAsk *ask, DpAccount *account);
 extern void dp_take_bill(FunctionCallInfo fcinfo, DpCommand command, DpAsk *ask,
 						 DpAccount *account);

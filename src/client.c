@@ -42,7 +42,8 @@ wait_ended(void *arg)
 		ask->command == DP_INQUIRE ? "inquiry" :
 		ask->command == DP_STATUS ? "status question" :
 		ask->command == DP_WEBHOOK ? "call-back" :
-		ask->command == DP_BALANCE ? "question for the balance" : "request";
+		ask->command == DP_BALANCE ? "question for the balance" :
+		ask->command == DP_DEPOSIT ? "deposit" : "request";
 	char	   *subject = name_of(what, ask);
 	DpMail		mail;
 
@@ -54,6 +55,8 @@ wait_ended(void *arg)
 	else if (ask->command == DP_PAY)
 		errcontext("digipay payment \"%s\", which goes on without this session: call digipay_pay again with the same ref_id for its outcome",
 				   ask->ref_id);
+	else if (ask->command == DP_DEPOSIT)
+		errcontext("digipay deposit, which goes on without this session: its row in digipay_ticket will say what has become of it");
 	else if (ask->command == DP_WEBHOOK || ask->command == DP_TAKE_OVER)
 		errcontext("digipay %s, which goes on without this session", what);
 	else

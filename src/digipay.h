@@ -20,6 +20,8 @@
 #define DP_CODE_MAX			64
 #define DP_CUSTOMER_NO_MAX	128
 #define DP_REF_ID_MAX		64
+#define DP_BANK_MAX			64
+#define DP_OWNER_NAME_MAX	128
 
 /* Longest account (username@host): a host name has 253 bytes at most. */
 #define DP_USERNAME_MAX		128
@@ -59,7 +61,8 @@ typedef enum DpCommand
 	DP_WEBHOOK,					/* the provider's call-back, to be applied */
 	DP_WAIT,					/* tell when a payment has become final */
 	DP_TAKE_OVER,				/* make this queue ours */
-	DP_BALANCE					/* what is left of our deposit? */
+	DP_BALANCE,					/* what is left of our deposit? */
+	DP_DEPOSIT					/* open a ticket, to fill it up */
 } DpCommand;
 
 /* States of a payment: same names and order as the SQL type digipay_state. */
@@ -113,7 +116,10 @@ typedef struct DpAsk
 	char		customer_no[DP_CUSTOMER_NO_MAX + 1];
 	char		ref_id[DP_REF_ID_MAX + 1];
 	char		max_price[DP_AMOUNT_MAX + 1];	/* "": no limit */
-	char		amount[DP_AMOUNT_MAX + 1];	/* inquiry of e-money; "": none */
+	char		amount[DP_AMOUNT_MAX + 1];	/* inquiry of e-money, deposit; "": none */
+	char		bank[DP_BANK_MAX + 1];	/* this and the next two: of a deposit */
+	char		owner_name[DP_OWNER_NAME_MAX + 1];
+	int64		ticket;			/* filled in by the worker */
 	NameData	requested_by;	/* the session's effective role */
 } DpAsk;
 
@@ -165,6 +171,7 @@ typedef struct DpAnswer
 	char		account[DP_ACCOUNT_MAX + 1];	/* of the row, if it is one */
 	char		ref_id[DP_REF_ID_MAX + 1];	/* of a call-back's row */
 	char		amount[DP_AMOUNT_MAX + 1];
+	int64		ticket;			/* whose row to look at */
 	DpProblem	problem;
 	DpProbe		probe;
 } DpAnswer;
@@ -178,7 +185,8 @@ typedef struct DpAccount
 	Oid			server;
 	char	   *server_name;
 	char	   *endpoint;
-	char	   *balance_endpoint;	/* NULL: derived from endpoint */
+	char	   *balance_endpoint;	/* this and the next: NULL: derived from endpoint */
+	char	   *deposit_endpoint;
 	char	   *username;
 	char	   *account;		/* username@host */
 	char	   *api_key;		/* NULL unless asked for; wipe after use */
@@ -252,6 +260,8 @@ typedef struct DpReply
 	char	   *base_commission;
 	char	   *balance;
 	char	   *deposit;		/* what is left, in the answer to DP_BALANCE */
+	char	   *amount;			/* this and the next: of a deposit ticket */
+	char	   *notes;
 	char	   *desc;			/* JSON text */
 	char	   *data;			/* JSON text of the whole data object */
 	char	   *note;			/* what did not fit its column; NULL: nothing */

@@ -33,6 +33,11 @@ dp_endpoint(const DpAccount *account, DpCommand command, DpProblem *problem)
 			option = "balance_endpoint";
 			path = "/cek-saldo";
 			break;
+		case DP_DEPOSIT:
+			given = account->deposit_endpoint;
+			option = "deposit_endpoint";
+			path = "/deposit";
+			break;
 		default:
 			return account->endpoint;
 	}

@@ -41,6 +41,7 @@
 #include "request.h"
 #include "state.h"
 #include "statement.h"
+#include "ticket.h"
 #include "transport.h"
 #include "verdict.h"
 #include "watch.h"
@@ -137,6 +138,13 @@ dp_payment_needs_place(const DpAsk *ask)
 {
 	return ask->command != DP_WEBHOOK && ask->command != DP_TAKE_OVER &&
 		ask->command != DP_WAIT;
+}
+
+/* Is it about the account, and not about a bill? */
+static bool
+is_about_account(const DpAsk *ask)
+{
+	return ask->command == DP_BALANCE || ask->command == DP_DEPOSIT;
 }
 
 /* A new job in its first step, with its place taken. */
@@ -343,6 +351,10 @@ dp_payment_prepare(DpJob *job)
 			if (dp_journal_may_inquire(&job->ask, &job->account, &job->answer.problem))
 				job->intent = DP_INTENT_MADE;
 			break;
+		case DP_DEPOSIT:
+			job->ask.ticket = dp_ticket_intend(&job->ask, &job->account);
+			job->intent = DP_INTENT_MADE;
+			break;
 		default:
 			job->intent = DP_INTENT_MADE;
 			break;
@@ -539,7 +551,7 @@ note_transfer(DpJob *job)
 	else if (job->from_queue && job->ask.command == DP_PAY)
 		dp_backlog_could_not_leave(job->ask.server);
 	/* what limits other calls does not stop payments */
-	if (job->response.complete && job->ask.command != DP_BALANCE &&
+	if (job->response.complete && !is_about_account(&job->ask) &&
 		dp_limit_reached(job->reply.trusted ? job->reply.rc : NULL, job->response.http_status))
 		dp_backlog_rest(job->ask.server);
 }
@@ -584,6 +596,9 @@ dp_payment_record(DpJob *job)
 		case DP_BALANCE:
 			dp_journal_distrusted(&job->ask, &job->account, &job->response, &job->reply);
 			break;
+		case DP_DEPOSIT:
+			dp_ticket_outcome(&job->ask, &job->account, &job->response, &job->reply);
+			break;
 		default:
 			break;
 	}
@@ -622,7 +637,12 @@ dp_payment_put_aside(DpJob *job, int pause_ms)
 {
 	DpAnswer	row = {.kind = DP_ANSWER_ROW};
 
-	if (job->ask.command == DP_PAY)
+	if (job->ask.command != DP_PAY && job->ask.command != DP_STATUS)
+	{
+		row.kind = DP_ANSWER_PROBLEM;
+		dp_answer_unwritten(&job->ask, &row.problem);
+	}
+	if (job->ask.command == DP_PAY || job->ask.command == DP_DEPOSIT)
 	{
 		dp_job_give_back_place(job);
 		if (job->from_backlog)
@@ -632,13 +652,6 @@ dp_payment_put_aside(DpJob *job, int pause_ms)
 		job->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
 		dp_job_answer(job, &row);
 		return;
-	}
-	if (job->ask.command != DP_STATUS)
-	{
-		row.kind = DP_ANSWER_PROBLEM;
-		dp_problem_set(&row.problem, DP_ERRCODE_NO_ANSWER,
-					   "the answer could not be written to the database");
-		dp_problem_hint(&row.problem, "See the server's log; then call again.");
 	}
 	dp_job_answer(job, &row);
 	end(job);

@@ -114,6 +114,8 @@ static const Dialect account_words = {
 		{"rc", FIELD_DECIDES, AT(rc)},
 		{"message", FIELD_TEXT, AT(message)},
 		{"deposit", FIELD_AMOUNT, AT(deposit)},
+		{"amount", FIELD_AMOUNT, AT(amount)},
+		{"notes", FIELD_TEXT, AT(notes)},
 	},
 };
 
@@ -550,7 +552,7 @@ conclude(const DpAsk *ask, const DpResponse *response, DpReply *reply)
  * its state is rejected.
  */
 static void
-conclude_account(const DpResponse *response, DpReply *reply)
+conclude_balance(const DpResponse *response, DpReply *reply)
 {
 	bool		refused = reply->rc != NULL && strcmp(reply->rc, "00") != 0;
 
@@ -562,6 +564,44 @@ conclude_account(const DpResponse *response, DpReply *reply)
 	reply->trusted = reply->reason == NULL;
 	if (reply->trusted)
 		reply->state = refused ? DP_REJECTED : DP_SUCCEEDED;
+}
+
+/* Is this amount, which has been checked to be one, more than zero? */
+static bool
+is_positive(const char *amount)
+{
+	return amount[0] != '-' && strpbrk(pnstrdup(amount, strcspn(amount, "eE")), "123456789") != NULL;
+}
+
+/*
+ * The same for a deposit.  A ticket may have been opened unless the code is one by
+ * which the provider certainly has not done what it was asked for.
+ */
+static void
+conclude_deposit(const DpResponse *response, DpReply *reply)
+{
+	DpState		state;
+
+	reply->reason = NULL;
+	if (reply->rc != NULL && strcmp(reply->rc, "00") == 0)
+	{
+		if (response->http_status < 200 || response->http_status >= 300)
+			reply->reason = "the HTTP status contradicts a success";
+		else if (reply->amount == NULL || !is_positive(reply->amount))
+			reply->reason = "the reply has no amount to be transferred";
+		else
+			reply->state = DP_SUCCEEDED;
+	}
+	else if (dp_conclude_pay(reply->rc, dp_status_word_name(DP_STATUS_GAGAL),
+							 response->http_status, &state, &reply->reason))
+	{
+		bool		refused = state == DP_REJECTED || state == DP_FAILED;
+
+		reply->reason = refused ? NULL : "the response code does not go with a deposit";
+		if (refused)
+			reply->state = DP_REJECTED;
+	}
+	reply->trusted = reply->reason == NULL;
 }
 
 /*
@@ -620,10 +660,14 @@ void
 dp_reply_read(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
 			  DpReply *reply)
 {
-	if (ask->command == DP_BALANCE)
+	if (ask->command == DP_BALANCE || ask->command == DP_DEPOSIT)
 	{
-		if (parse(&account_words, response, reply))
-			conclude_account(response, reply);
+		if (!parse(&account_words, response, reply))
+			return;
+		if (ask->command == DP_BALANCE)
+			conclude_balance(response, reply);
+		else
+			conclude_deposit(response, reply);
 	}
 	else if (dp_reply_parse(dialect, response, reply))
 		dp_reply_judge(ask, response, reply);

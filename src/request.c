@@ -20,7 +20,7 @@
 /* A call that is about the account, not about a bill. */
 typedef struct Call
 {
-	const char *command_key;
+	const char *command_key;	/* NULL: none */
 	const char *command;
 	const char *suffix;			/* what is signed, where a bill has its ref_id */
 } Call;
@@ -34,6 +34,7 @@ typedef struct Dialect
 	const char *inquire;
 	const char *status;
 	Call		balance;
+	Call		deposit;
 } Dialect;
 
 static const Dialect dialects[DP_DIALECT_COUNT] = {
@@ -45,6 +46,7 @@ static const Dialect dialects[DP_DIALECT_COUNT] = {
 		.status = "status-pasca",
 		/* not documented for this dialect: taken from the parent service */
 		.balance = {"cmd", "deposit", "depo"},
+		.deposit = {NULL, NULL, "depo"},
 	},
 	[DP_DIGIFLAZZ] = {
 		.command_key = "commands",
@@ -53,6 +55,7 @@ static const Dialect dialects[DP_DIALECT_COUNT] = {
 		.inquire = "inq-pasca",
 		.status = "status-pasca",
 		.balance = {"cmd", "deposit", "depo"},
+		.deposit = {NULL, NULL, "deposit"},
 	},
 };
 
@@ -101,6 +104,8 @@ find_call(const Dialect *dialect, DpCommand command)
 	{
 		case DP_BALANCE:
 			return &dialect->balance;
+		case DP_DEPOSIT:
+			return &dialect->deposit;
 		default:
 			return NULL;
 	}
@@ -108,10 +113,15 @@ find_call(const Dialect *dialect, DpCommand command)
 
 /* Add what a call about the account says; false when memory ran out. */
 static bool
-add_call(cJSON *body, const Call *call, const DpAccount *account)
+add_call(cJSON *body, const Call *call, const DpAsk *ask, const DpAccount *account)
 {
-	return cJSON_AddStringToObject(body, call->command_key, call->command) &&
-		cJSON_AddStringToObject(body, "username", account->username);
+	return (call->command_key == NULL ||
+			cJSON_AddStringToObject(body, call->command_key, call->command)) &&
+		cJSON_AddStringToObject(body, "username", account->username) &&
+		(ask->amount[0] == '\0' || cJSON_AddRawToObject(body, "amount", ask->amount)) &&
+		(ask->bank[0] == '\0' || cJSON_AddStringToObject(body, "bank", ask->bank)) &&
+		(ask->owner_name[0] == '\0' ||
+		 cJSON_AddStringToObject(body, "owner_name", ask->owner_name));
 }
 
 /* Add what a request about a bill says; false when memory ran out. */
@@ -136,7 +146,7 @@ make_body(const Dialect *dialect, const Call *call, const DpAsk *ask,
 {
 	cJSON	   *body = cJSON_CreateObject();
 
-	if ((call != NULL ? add_call(body, call, account) :
+	if ((call != NULL ? add_call(body, call, ask, account) :
 		 add_bill(body, dialect, ask, account)) &&
 		cJSON_AddStringToObject(body, "sign", signature))
 		return body;

@@ -366,6 +366,30 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" AND rc = '00' AND balance = $3::numeric",
 		3, {NAMEOID, TEXTOID, TEXTOID}
 	},
+	[DP_SQL_INTEND_TICKET] = {
+		"INSERT INTO $S.digipay_ticket (state, server, account, requested_by,"
+		" requested_amount, bank, owner_name, requested_at)"
+		" VALUES ('sending', $1, $2, $3, $4::numeric, $5, $6, clock_timestamp()) RETURNING id",
+		6, {NAMEOID, TEXTOID, NAMEOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DP_SQL_RECORD_TICKET] = {
+		"UPDATE $S.digipay_ticket SET state = $2, rc = $3, amount = $4::numeric, notes = $5,"
+		" message = $6, reply = $7, http_status = $8, error = $9, sent_at = $10,"
+		" replied_at = CASE WHEN $11 THEN clock_timestamp() END"
+		" WHERE id = $1 AND state = 'sending'",
+		11, {INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, INT4OID, TEXTOID,
+		TIMESTAMPTZOID, BOOLOID}
+	},
+	[DP_SQL_RECOVER_TICKETS] = {
+		"UPDATE $S.digipay_ticket t SET state = 'unknown', error = $1 WHERE t.id IN"
+		" (SELECT s.id FROM $S.digipay_ticket s WHERE s.state = 'sending'"
+		" AND s.requested_at < $2 FOR UPDATE SKIP LOCKED)",
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[DP_SQL_FIND_TICKET] = {
+		"SELECT t FROM $S.digipay_ticket t WHERE t.id = $1",
+		1, {INT8OID}
+	},
 	/* retention; what a stub keeps is what a sum needs, and what proves the payment */
 	[DP_SQL_PURGE_PAYMENTS] = {
 		"UPDATE $S.digipay_payment p SET name = NULL, message = NULL, periode = NULL,"

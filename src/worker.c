@@ -46,6 +46,7 @@
 #include "place.h"
 #include "problem.h"
 #include "statement.h"
+#include "ticket.h"
 #include "transport.h"
 #include "turn.h"
 #include "watch.h"
@@ -116,6 +117,7 @@ recover(void)
 {
 	int			lost = dp_journal_recover(started_at, &leftover);
 
+	dp_ticket_recover(started_at);
 	dp_transaction_commit();
 	if (lost > 0)
 		ereport(LOG,

@@ -48,6 +48,8 @@ INSERT INTO contract VALUES
 	'volatile', false, 'unsafe', false, true),
 ('digipay_balance', 'server name DEFAULT NULL::name', 'numeric',
 	'volatile', false, 'unsafe', false, true),
+('digipay_deposit', 'amount numeric, bank text, owner_name text, server name DEFAULT NULL::name',
+	'digipay_ticket', 'volatile', false, 'unsafe', false, true),
 ('digipay_worker_start', '', 'boolean', 'volatile', false, 'unsafe', false, true),
 ('digipay_worker_stop', '', 'boolean', 'volatile', false, 'unsafe', false, true),
 ('digipay_purge', 'before date', 'bigint', 'volatile', false, 'unsafe', false, true),
@@ -163,6 +165,11 @@ SELECT throws_ok($$SELECT digipay_settle('', 'failed', 'seen', 'x')$$, '22023', 
 	'digipay_settle by place');
 SELECT throws_ok($$SELECT digipay_webhook(body => NULL, signature => '', server => 'x')$$,
 	'22023', NULL, 'digipay_webhook by name');
+
+SELECT throws_ok($$SELECT digipay_deposit(0, 'BCA', 'x', 'x')$$, '22023', NULL,
+	'digipay_deposit by place');
+SELECT throws_ok($$SELECT digipay_deposit(server => 'x', owner_name => 'x', bank => 'BCA',
+	amount => 0)$$, '22023', NULL, 'digipay_deposit by name');
 
 SELECT * FROM finish();
 ROLLBACK;

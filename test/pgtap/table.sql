@@ -99,6 +99,17 @@ SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_fence'')', $$VALUES
 	('since', 'timestamp with time zone', 'NOT NULL DEFAULT clock_timestamp()'),
 	('ask_first', 'boolean', 'NOT NULL DEFAULT false')$$, 'digipay_fence');
 
+SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_ticket'')', $$VALUES
+	('id'::name, 'bigint', 'NOT NULL IDENTITY a'), ('state', 'text', 'NOT NULL'),
+	('rc', 'text', ''), ('amount', 'numeric', ''), ('notes', 'text', ''), ('message', 'text', ''),
+	('requested_amount', 'numeric', 'NOT NULL'), ('bank', 'text', 'NOT NULL'),
+	('owner_name', 'text', 'NOT NULL'), ('error', 'text', ''),
+	('requested_at', 'timestamp with time zone', 'NOT NULL'),
+	('sent_at', 'timestamp with time zone', ''),
+	('replied_at', 'timestamp with time zone', ''), ('server', 'name', 'NOT NULL'),
+	('account', 'text', 'NOT NULL'), ('requested_by', 'name', 'NOT NULL'),
+	('http_status', 'integer', ''), ('reply', 'jsonb', '')$$, 'digipay_ticket');
+
 SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_unsettled'')', $$VALUES
 	('server'::name, 'name', ''), ('ref_id', 'text', ''), ('state', 'digipay_state', ''),
 	('code', 'text', ''), ('customer_no', 'text', ''), ('age', 'interval', ''),
@@ -211,6 +222,7 @@ SELECT set_eq($$SELECT c.relname, c.relkind FROM pg_class AS c
 	$$VALUES ('digipay_payment'::name, 'r'::"char"), ('digipay_inquiry', 'r'),
 		('digipay_event', 'r'),
 	('digipay_event_id_seq', 'S'), ('digipay_fence', 'r'), ('digipay_response_code', 'v'),
+	('digipay_ticket', 'r'), ('digipay_ticket_id_seq', 'S'),
 	('digipay_unsettled', 'v'), ('digipay_product', 'r')
 	UNION ALL SELECT ('digipay_' || view)::name, 'v' FROM contract$$,
 	'these relations and no others');
@@ -274,7 +286,7 @@ FROM pg_class AS c WHERE c.relname IN ('digipay_payment', 'digipay_inquiry', 'di
 SELECT set_eq($$SELECT c::regclass::text, w FROM pg_extension,
 	unnest(extconfig, extcondition) AS u (c, w) WHERE extname = 'digipay'$$,
 	$$VALUES ('digipay_payment', ''), ('digipay_inquiry', ''), ('digipay_event', ''),
-		('digipay_event_id_seq', ''), ('digipay_product', '')$$,
+		('digipay_event_id_seq', ''), ('digipay_product', ''), ('digipay_ticket', ''), ('digipay_ticket_id_seq', '')$$,
 	'what a dump carries');
 
 SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'digipay'), false,

@@ -39,11 +39,13 @@ FROM unnest(ARRAY[
 	$$SELECT digipay_inquire('pln', '530000000001', 'regress-1', server => 'regress_server')$$,
 	$$SELECT * FROM digipay_health('regress_server')$$,
 	$$SELECT digipay_balance('regress_server')$$,
+	$$SELECT digipay_deposit(1000, 'BCA', 'x', 'regress_server')$$,
 	$$SELECT digipay_worker_start()$$,
 	$$SELECT digipay_worker_stop()$$,
 	$$TABLE digipay_payment$$,
 	$$TABLE digipay_inquiry$$,
 	$$TABLE digipay_event$$,
+	$$TABLE digipay_ticket$$,
 	$$TABLE digipay_fence$$,
 	$$TABLE digipay_event_id_seq$$,
 	$$CREATE SERVER regress_other FOREIGN DATA WRAPPER digipay

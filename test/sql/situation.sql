@@ -35,6 +35,7 @@ CREATE FUNCTION pg_temp.attempt_all() RETURNS SETOF text LANGUAGE sql AS $$
 			server => ''regress_server'')',
 		'SELECT * FROM digipay_health(''regress_server'')',
 		'SELECT digipay_balance(''regress_server'')',
+		'SELECT digipay_deposit(1000, ''BCA'', ''x'', ''regress_server'')',
 		'SELECT digipay_worker_start()']) AS statement $$;
 
 -- a transaction that may not write

@@ -1,5 +1,6 @@
-# What is about the account, not about a bill: the balance.  An error means that
-# there is no trustworthy answer, and says why in the provider's words.
+# What is about the account, not about a bill: the balance, and deposit tickets.
+# An error means that there is no trustworthy answer, and says why in the
+# provider's words; of a ticket, it says whether there may be one.
 
 use strict;
 use warnings;
@@ -137,6 +138,140 @@ is(DigipayTest::parse_error($asker->finish->err)->{sqlstate}, 'PY005', 'the work
 like($asker->err, qr/the server was stopped before the answer came/, 'which is said');
 
 # ---------------------------------------------------------------------------
+# Deposits
+
+my $DEPOSIT = q{digipay_deposit(200000, 'BCA', 'Ayu Lestari'};
+
+sub ticket { return DigipayTest::row($node, 'SELECT * FROM digipay_ticket ORDER BY id DESC LIMIT 1') }
+sub tickets { return value('SELECT count(*) FROM digipay_ticket') }
+
+my $row = DigipayTest::row($node, "SELECT * FROM $DEPOSIT)");
+is_deeply([ @$row{qw(state rc requested_amount bank owner_name server account error http_status)} ],
+	[ 'open', '00', 200000, 'BCA', 'Ayu Lestari', 'digipay', 'demo@127.0.0.1', undef, 200 ], 'a deposit');
+cmp_ok($row->{amount}, '>', 200000, 'the sum to be transferred is the provider\'s');
+is($row->{notes}, "Transfer tepat Rp $row->{amount} ke BCA", 'and what it says of it');
+is_deeply(ticket(), $row, 'its row stays');
+is(JSON::PP->new->decode($row->{reply})->{rc}, '00', 'with the reply');
+is($provider->books->{calls}{deposit}, 1, 'asked once');
+is(value("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1; SELECT state FROM $DEPOSIT); ROLLBACK"), "1\nopen", 'in any isolation level');
+is(tickets(), 2, 'and ROLLBACK does not take it back');
+
+answers(200, '{"data":{"rc":"00","amount":200345.0,"notes":null,"more":1}}');
+$row = DigipayTest::row($node, "SELECT * FROM $DEPOSIT, 'peer')");
+is("$row->{state} $row->{amount} " . ($row->{notes} // '-'), 'open 200345.0 -', 'without notes');
+($path, $said) = last_said();
+is($path, "${STEM}deposit", 'beside the transactions');
+is_deeply($said, { username => 'peer', amount => 200000, bank => 'BCA', owner_name => 'Ayu Lestari',
+	sign => md5_hex('peerdemo-key' . ($DIGIFLAZZ ? 'deposit' : 'depo')) }, 'with these members and no others');
+like(($peer->requests)[-1]{raw}, qr/"amount":200000,/, 'the amount is a whole number');
+value("SELECT digipay_deposit(100000.00, 'BCA', 'x', 'peer')");
+like(($peer->requests)[-1]{raw}, qr/"amount":100000,/, 'without a fraction');
+
+# the row is there, committed, before the request leaves
+answers('hang');
+my $payer = DigipayTest::async($node, "SELECT $DEPOSIT, 'peer')");
+my $asked = scalar $peer->requests;
+DigipayTest::wait_until { scalar($peer->requests) > $asked || ticket()->{state} eq 'sending' };
+is(ticket()->{state}, 'sending', 'written down before it leaves');
+$payer->cancel;
+like($payer->finish->err, qr/57014.*digipay_ticket will say/s, 'a cancel ends the waiting only');
+value('SELECT digipay_worker_stop()');
+is(ticket()->{state} . ' ' . ticket()->{error}, 'unknown the server was stopped before the answer came', 'and the row tells its end');
+
+# refusals are rows
+answers(400, '{"data":{"rc":"41","message":"Signature tidak valid"}}');
+$row = DigipayTest::row($node, "SELECT * FROM $DEPOSIT, 'peer')");
+is(join(' ', map { $row->{$_} // '-' } qw(state rc message amount error http_status)), 'refused 41 Signature tidak valid - - 400', 'a refusal');
+answers(200, '{"data":{"rc":"02","message":"Gagal","amount":5}}');
+is(value("SELECT state FROM $DEPOSIT, 'peer')"), 'refused', 'a failure');
+
+# what is no answer: there may be a ticket
+for my $bad (
+	[ 200, '{"data":{"rc":"00","amount":0}}', qr/no amount/ ],
+	[ 200, '{"data":{"rc":"00","amount":-5}}', qr/no amount/ ],
+	[ 200, '{"data":{"rc":"00","amount":"0e9"}}', qr/no amount/ ],
+	[ 200, '{"data":{"rc":"00","amount":0e9}}', qr/no amount/ ],
+	[ 200, '{"data":{"rc":"00","amount":"NaN"}}', qr/no amount/ ],
+	[ 200, '{"data":{"rc":"00"}}', qr/no amount/ ],
+	[ 200, '{"data":{"amount":5}}', qr/no rc/ ],
+	[ 200, '{"data":{"rc":0,"amount":5}}', qr/no rc/ ],
+	[ 500, '{"data":{"rc":"00","amount":5}}', qr/HTTP status/ ],
+	[ 503, '{"data":{"rc":"41","message":"x"}}', qr/HTTP status/ ],
+	[ 429, '{"data":{"rc":"85","message":"x"}}', qr/HTTP status/ ],
+	[ 200, '{"data":{"rc":"03","message":"Menunggu"}}', qr/Menunggu/ ],
+	[ 200, '{"data":{"rc":"70","message":"x"}}', qr/reason: \S/ ],
+	[ 200, '{"data":{"rc":"49","message":"x"}}', qr/does not go with a deposit/ ],
+	[ 200, '{"data":{"rc":"74","message":"x"}}', qr/does not go with a deposit/ ],
+	[ 200, '{"data":{"rc":"XX","message":"x"}}', qr/not documented/ ],
+	[ 200, '{"data":{"rc":"00","amount":5,"amount":5}}', qr/key twice/ ],
+	[ 200, '<html>', qr/not JSON/ ],
+	[ 'close', '', qr/reason: \S/ ])
+{
+	my ($status, $body, $why) = @$bad;
+	answers($status, $body);
+	my $before = events();
+	my $error = fails("SELECT $DEPOSIT, 'peer')", 'PY005', "no deposit: $status $body", message => qr/may have been opened/, detail => $why);
+	my $last = ticket();
+	like($error->{detail}, qr/number $last->{id} of digipay_ticket/, 'with its number');
+	is(join(' ', map { $last->{$_} // '-' } qw(state rc amount notes)), 'unknown - - -', 'unknown');
+	is(events(), $before + 1, 'its bytes are kept');
+}
+like(value(q{SELECT note FROM digipay_event WHERE ref_id = '' ORDER BY id DESC LIMIT 1}), qr/^deposit ticket \d+: /, 'with whose they are');
+fails("SELECT $DEPOSIT, 'nobody')", 'PY001', 'nobody listens', message => qr/not asked for/, hint => qr/No ticket has been opened/);
+is(join(' ', map { ticket()->{$_} // '-' } qw(state sent_at)), 'not_sent -', 'which is certain');
+
+# what is not sent at all
+my $tickets = tickets();
+my $calls = scalar $peer->requests;
+for my $bad ("0, 'BCA', 'x'", "-1, 'BCA', 'x'", "0.5, 'BCA', 'x'", "1000.5, 'BCA', 'x'", "'NaN', 'BCA', 'x'", "1e15, 'BCA', 'x'",
+	"NULL, 'BCA', 'x'", "1000, NULL, 'x'", "1000, 'BCA', NULL", "1000, '', 'x'", "1000, 'BCA', ''",
+	"1000, 'BCA', ' x'", "1000, E'B\\nA', 'x'", "1000, repeat('x', 65), 'x'", "1000, 'BCA', repeat('x', 129)", "1000, 'BCA', 'Andr\x{c3}\x{a9}'")
+{
+	fails("SELECT digipay_deposit($bad, 'peer')", '22023', "not sent: $bad");
+}
+is(value(q{SELECT digipay_deposit(999999999999999, 'BCA', repeat('x', 128), 'nothing')
+	FROM pg_foreign_server WHERE false}), '', 'the server is looked at last');
+fails("BEGIN READ ONLY; SELECT $DEPOSIT)", '25006', 'nor in a read-only transaction');
+{
+	my $holder = DigipayTest::session($node);
+	$holder->query_safe('BEGIN; LOCK TABLE digipay_ticket');
+	fails("SELECT $DEPOSIT, 'peer')", '55P03', 'nor when it cannot be written down', detail => qr/Nothing was sent/);
+	$holder->query_safe('ROLLBACK');
+	$holder->quit;
+}
+is(tickets() . ' ' . scalar($peer->requests), "$tickets $calls", 'nothing of that was written down or sent');
+
+# whose outcome cannot be written
+answers(200, '{"data":{"rc":"00","amount":200111,"notes":"x"}}');
+{
+	my $holder = DigipayTest::session($node);
+	$provider->control(delay => 1500);
+	my $waiting = DigipayTest::async($node, "SELECT $DEPOSIT)");
+	DigipayTest::wait_until { ticket()->{state} eq 'sending' };
+	$holder->query_safe('BEGIN; SELECT * FROM digipay_ticket FOR UPDATE');
+	my $error = DigipayTest::parse_error($waiting->finish->err);
+	is("$error->{sqlstate} $error->{message}", 'PY005 the answer could not be written to the database', 'its row is locked');
+	like($error->{detail}, qr/may have been opened; it is number @{[ ticket()->{id} ]} /, 'which is said');
+	$provider->control(delay => 0);
+	is(value(q{SELECT state FROM digipay_pay('pln', '530000000001', 'b3')}), 'succeeded', 'payments go on');
+	$holder->query_safe('ROLLBACK');
+	$holder->quit;
+	DigipayTest::wait_until { ticket()->{state} eq 'open' };
+	cmp_ok(ticket()->{amount}, '>', 200000, 'and it is written later');
+}
+
+# a crash in between
+answers('hang');
+my $lost = DigipayTest::async($node, "SELECT $DEPOSIT, 'peer')");
+DigipayTest::wait_until { ticket()->{state} eq 'sending' };
+DigipayTest::crash($node);
+$lost->finish;
+$node->start;
+value('SELECT digipay_worker_start()');
+DigipayTest::wait_until { ticket()->{state} eq 'unknown' };
+like(ticket()->{error}, qr/a ticket may have been opened/, 'a crash leaves it unknown');
+
+# ---------------------------------------------------------------------------
 # Where it goes
 
 answers(200, '{"data":{"deposit":7}}');
@@ -166,9 +301,13 @@ fails('SELECT digipay_balance()', '42501', 'not everybody', role => 'clerk');
 value('GRANT EXECUTE ON FUNCTION digipay_balance TO clerk');
 fails('SELECT digipay_balance()', '42501', 'USAGE is needed', role => 'clerk', message => qr/foreign server/);
 value('GRANT USAGE ON FOREIGN SERVER digipay TO clerk');
-is(value('SET ROLE clerk; SELECT digipay_balance()'), '40000', 'and enough');
+is(value('SET ROLE clerk; SELECT digipay_balance()'), '30000', 'and enough');
 fails(q{BEGIN READ ONLY; SELECT digipay_balance()}, '25006', 'not in a read-only transaction');
 fails(q{SELECT digipay_balance('nothing')}, '42704', 'no such server');
+fails("SELECT $DEPOSIT)", '42501', 'for deposits as well', role => 'clerk');
+fails('SELECT * FROM digipay_ticket', '42501', 'and their table', role => 'clerk');
+value('GRANT EXECUTE ON FUNCTION digipay_deposit TO clerk');
+is(value("SET ROLE clerk; SELECT state || ' ' || requested_by FROM $DEPOSIT)"), 'open clerk', 'no right on the table is needed');
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/demo-key|@{[ md5_hex('peerdemo-keydepo') ]}/, 'no key and no signature in the log');
 
 is(scalar($provider->complaints), 0, 'nobody complains');
