@@ -13,6 +13,7 @@ OBJS        = \
 	src/bill.o \
 	src/calendar.o \
 	src/cast.o \
+	src/catalogue.o \
 	src/charset.o \
 	src/client.o \
 	src/credential.o \

@@ -318,6 +318,103 @@ COMMENT ON COLUMN digipay_ticket.requested_by IS 'the role that asked';
 COMMENT ON COLUMN digipay_ticket.http_status IS 'HTTP status of the answer';
 COMMENT ON COLUMN digipay_ticket.reply IS 'the reply''s whole data object, unknown keys included';
 
+--
+-- The price list: when each account asked for it last, what came, and the
+-- catalogue that is kept of it, with the history of its changes
+--
+
+CREATE TABLE digipay_price_list_call (
+	account text PRIMARY KEY,
+	kind text NOT NULL,
+	code text,
+	called_at timestamptz,
+	replied_at timestamptz,
+	list jsonb,
+	error text,
+	http_status integer,
+	dialect text NOT NULL,
+	server name NOT NULL,
+	requested_by name NOT NULL
+);
+COMMENT ON TABLE digipay_price_list_call IS
+'the last question for the price list, one row for each account: the provider takes one in five minutes; not dumped';
+COMMENT ON COLUMN digipay_price_list_call.account IS 'username@host that asked';
+COMMENT ON COLUMN digipay_price_list_call.kind IS 'pasca or prepaid';
+COMMENT ON COLUMN digipay_price_list_call.code IS 'the one product that was asked for; NULL: all';
+COMMENT ON COLUMN digipay_price_list_call.called_at IS 'when it was asked; NULL: the question did not leave';
+COMMENT ON COLUMN digipay_price_list_call.replied_at IS 'when the list came';
+COMMENT ON COLUMN digipay_price_list_call.list IS 'the list, as sent';
+COMMENT ON COLUMN digipay_price_list_call.error IS 'why there is no list';
+COMMENT ON COLUMN digipay_price_list_call.http_status IS 'HTTP status of the answer';
+COMMENT ON COLUMN digipay_price_list_call.dialect IS 'the dialect that the list is in';
+COMMENT ON COLUMN digipay_price_list_call.server IS 'the foreign server that it was asked through';
+COMMENT ON COLUMN digipay_price_list_call.requested_by IS 'the role that asked';
+
+CREATE TABLE digipay_catalogue (
+	server name NOT NULL,
+	kind text NOT NULL,
+	code text NOT NULL,
+	name text,
+	category text,
+	brand text,
+	seller_name text,
+	admin numeric,
+	commission numeric,
+	active boolean,
+	status text,
+	start_cut_off time,
+	end_cut_off time,
+	"desc" text,
+	extra jsonb,
+	listed boolean NOT NULL,
+	synced_at timestamptz NOT NULL,
+	PRIMARY KEY (server, kind, code)
+);
+COMMENT ON TABLE digipay_catalogue IS
+'the products of each server, as digipay_sync_products was told last';
+COMMENT ON COLUMN digipay_catalogue.server IS 'the foreign server';
+COMMENT ON COLUMN digipay_catalogue.kind IS 'pasca: products whose bills are paid';
+COMMENT ON COLUMN digipay_catalogue.code IS 'the code, as given to digipay_pay';
+COMMENT ON COLUMN digipay_catalogue.name IS 'what the provider calls the product';
+COMMENT ON COLUMN digipay_catalogue.category IS 'the provider''s category';
+COMMENT ON COLUMN digipay_catalogue.brand IS 'the provider''s brand, which tells the family of a code that says nothing';
+COMMENT ON COLUMN digipay_catalogue.seller_name IS 'who sells it to the provider';
+COMMENT ON COLUMN digipay_catalogue.admin IS 'admin fee';
+COMMENT ON COLUMN digipay_catalogue.commission IS 'our commission';
+COMMENT ON COLUMN digipay_catalogue.active IS 'whether it is sold; NULL: the provider''s word for it is not understood';
+COMMENT ON COLUMN digipay_catalogue.status IS 'the provider''s word for that, where there is one';
+COMMENT ON COLUMN digipay_catalogue.start_cut_off IS 'when it closes each day, in Asia/Jakarta; NULL: not, or at midnight where it opens at a time';
+COMMENT ON COLUMN digipay_catalogue.end_cut_off IS 'when it opens again; NULL: it does not close, or at midnight where it closes at a time';
+COMMENT ON COLUMN digipay_catalogue."desc" IS 'the provider''s description';
+COMMENT ON COLUMN digipay_catalogue.extra IS 'keys without a column, and values that did not fit theirs; NULL: none';
+COMMENT ON COLUMN digipay_catalogue.listed IS 'whether the last list had it';
+COMMENT ON COLUMN digipay_catalogue.synced_at IS 'when the list came that had it last';
+
+CREATE TABLE digipay_catalogue_change (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	server name NOT NULL,
+	kind text NOT NULL,
+	code text NOT NULL,
+	what text NOT NULL CONSTRAINT digipay_catalogue_change_what_check CHECK (
+		what IN ('added', 'changed', 'gone', 'back')),
+	before jsonb,
+	after jsonb
+);
+COMMENT ON SEQUENCE digipay_catalogue_change_id_seq IS 'numbers the changes of the catalogue';
+CREATE INDEX digipay_catalogue_change_code_idx ON digipay_catalogue_change (code, server);
+COMMENT ON INDEX digipay_catalogue_change_code_idx IS 'the history of one product';
+COMMENT ON TABLE digipay_catalogue_change IS
+'the history of the catalogue: what digipay_sync_products has found to be different';
+COMMENT ON COLUMN digipay_catalogue_change.id IS 'order of writing';
+COMMENT ON COLUMN digipay_catalogue_change.at IS 'when it was found';
+COMMENT ON COLUMN digipay_catalogue_change.server IS 'the foreign server';
+COMMENT ON COLUMN digipay_catalogue_change.kind IS 'the kind of product';
+COMMENT ON COLUMN digipay_catalogue_change.code IS 'the product';
+COMMENT ON COLUMN digipay_catalogue_change.what IS 'added, changed, gone (not in the list any more), back';
+COMMENT ON COLUMN digipay_catalogue_change.before IS 'what was different before; of what is gone, all; NULL: nothing was there';
+COMMENT ON COLUMN digipay_catalogue_change.after IS 'the same now; of what was added, all; NULL: nothing is there';
+
 -- what a dump must carry
 SELECT pg_catalog.pg_extension_config_dump('digipay_payment', '');
 SELECT pg_catalog.pg_extension_config_dump('digipay_inquiry', '');
@@ -325,6 +422,9 @@ SELECT pg_catalog.pg_extension_config_dump('digipay_event', '');
 SELECT pg_catalog.pg_extension_config_dump('digipay_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('digipay_ticket', '');
 SELECT pg_catalog.pg_extension_config_dump('digipay_ticket_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('digipay_catalogue', '');
+SELECT pg_catalog.pg_extension_config_dump('digipay_catalogue_change', '');
+SELECT pg_catalog.pg_extension_config_dump('digipay_catalogue_change_id_seq', '');
 
 --
 -- Paying and asking.  These are not STRICT: a missing argument is an error,
@@ -470,6 +570,28 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION digipay_deposit(numeric, text, text, name) FROM PUBLIC;
 COMMENT ON FUNCTION digipay_deposit(numeric, text, text, name) IS
 'opens a deposit ticket: what to transfer, exactly; each call opens one more';
+
+CREATE FUNCTION digipay_price_list(
+	kind text DEFAULT 'pasca',
+	code text DEFAULT NULL,
+	server name DEFAULT NULL)
+RETURNS TABLE (name text, category text, brand text, type text, seller_name text, price numeric,
+	admin numeric, commission numeric, code text, active boolean, buyer_active boolean,
+	seller_active boolean, status text, unlimited_stock boolean, stock numeric, multi boolean,
+	start_cut_off time, end_cut_off time, "desc" text, extra jsonb, listed_at timestamptz)
+AS 'MODULE_PATHNAME', 'digipay_price_list'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 500;
+REVOKE ALL ON FUNCTION digipay_price_list(text, text, name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_price_list(text, text, name) IS
+'asks what is sold, and for how much; at most once in five minutes, in which the answer serves again';
+
+CREATE FUNCTION digipay_sync_products(server name DEFAULT NULL)
+RETURNS TABLE (products bigint, added bigint, changed bigint, gone bigint, back bigint)
+AS 'MODULE_PATHNAME', 'digipay_sync_products'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+REVOKE ALL ON FUNCTION digipay_sync_products(name) FROM PUBLIC;
+COMMENT ON FUNCTION digipay_sync_products(name) IS
+'brings digipay_catalogue up to the provider''s price list, in the caller''s transaction';
 
 CREATE FUNCTION digipay_health(server name DEFAULT NULL)
 RETURNS TABLE (item text, ok boolean, detail text, hint text)
@@ -653,6 +775,93 @@ COMMENT ON FUNCTION @extschema@.digipay_to_date(text) IS
 'a day from a bill''s text, of several the last one; NULL for what is none';
 
 --
+-- What a price list says, in either dialect, and whether a product can be had
+--
+
+CREATE FUNCTION @extschema@.digipay_to_boolean(value text)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN lower(btrim(value)) IN ('true', 't', '1', 'on', 'active', 'aktif', 'available', 'normal', 'open') THEN true
+		WHEN lower(btrim(value)) IN ('false', 'f', '0', 'off', 'inactive', 'non-aktif', 'nonaktif', 'tidak aktif',
+			'unavailable', 'gangguan', 'closed', 'tutup') THEN false
+	END;
+END;
+COMMENT ON FUNCTION @extschema@.digipay_to_boolean(text) IS
+'yes or no from a price list''s text; NULL for what is neither';
+
+CREATE FUNCTION @extschema@.digipay_to_time(value text)
+RETURNS time
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN value ~ '^ *([01]?[0-9]|2[0-3]):[0-5]?[0-9](:[0-5]?[0-9])? *$' THEN
+			make_time(split_part(value, ':', 1)::integer, split_part(value, ':', 2)::integer, 0) END;
+END;
+COMMENT ON FUNCTION @extschema@.digipay_to_time(text) IS
+'hours and minutes from a price list''s text; NULL for what is none';
+
+CREATE FUNCTION @extschema@.digipay_price_list_json(list jsonb, dialect text)
+RETURNS TABLE (name text, category text, brand text, type text, seller_name text, price numeric,
+	admin numeric, commission numeric, code text, active boolean, buyer_active boolean,
+	seller_active boolean, status text, unlimited_stock boolean, stock numeric, multi boolean,
+	start_cut_off time, end_cut_off time, "desc" text, extra jsonb)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 500
+BEGIN ATOMIC
+	SELECT item.row->>key.name, item.row->>'category', item.row->>'brand', item.row->>'type',
+		item.row->>'seller_name', @extschema@.digipay_to_numeric(item.row->>'price'),
+		@extschema@.digipay_to_numeric(item.row->>'admin'), @extschema@.digipay_to_numeric(item.row->>'commission'),
+		item.row->>key.code,
+		CASE WHEN key.code = 'buyer_sku_code' THEN @extschema@.digipay_to_boolean(item.row->>'buyer_product_status')
+				AND @extschema@.digipay_to_boolean(item.row->>'seller_product_status')
+			ELSE @extschema@.digipay_to_boolean(item.row->>'status') END,
+		@extschema@.digipay_to_boolean(item.row->>'buyer_product_status'),
+		@extschema@.digipay_to_boolean(item.row->>'seller_product_status'),
+		item.row->>'status', @extschema@.digipay_to_boolean(item.row->>'unlimited_stock'),
+		@extschema@.digipay_to_numeric(item.row->>'stock'), @extschema@.digipay_to_boolean(item.row->>'multi'),
+		nullif(@extschema@.digipay_to_time(item.row->>'start_cut_off'), '00:00'),
+		nullif(@extschema@.digipay_to_time(item.row->>'end_cut_off'), '00:00'), item.row->>'desc',
+		(SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(item.row) e
+		WHERE CASE
+			WHEN e.key IN (key.name, key.code, 'category', 'brand', 'type', 'seller_name', 'status', 'desc') THEN false
+			WHEN e.value #>> '{}' IS NULL OR e.value #>> '{}' = '' THEN e.key NOT IN ('price', 'admin', 'commission',
+				'stock', 'buyer_product_status', 'seller_product_status', 'unlimited_stock', 'multi',
+				'start_cut_off', 'end_cut_off')
+			WHEN e.key IN ('price', 'admin', 'commission', 'stock') THEN @extschema@.digipay_to_numeric(e.value #>> '{}') IS NULL
+			WHEN e.key IN ('buyer_product_status', 'seller_product_status', 'unlimited_stock', 'multi')
+				THEN @extschema@.digipay_to_boolean(e.value #>> '{}') IS NULL
+			WHEN e.key IN ('start_cut_off', 'end_cut_off') THEN @extschema@.digipay_to_time(e.value #>> '{}') IS NULL
+			ELSE true END)
+	FROM jsonb_array_elements(digipay_price_list_json.list) item (row)
+		JOIN (VALUES ('digiswitch', 'name', 'code'), ('digiflazz', 'product_name', 'buyer_sku_code'))
+			AS key (dialect, name, code) ON key.dialect = digipay_price_list_json.dialect;
+END;
+COMMENT ON FUNCTION @extschema@.digipay_price_list_json(jsonb, text) IS
+'the rows of a price list, as sent in that dialect; behind digipay_price_list and the catalogue';
+
+CREATE FUNCTION @extschema@.digipay_is_open(code text, at timestamptz DEFAULT now(), server name DEFAULT NULL)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	-- a cut-off that has one end only has the other at midnight
+	SELECT c.active AND NOT CASE
+			WHEN c.start_cut_off IS NULL AND c.end_cut_off IS NULL THEN false
+			WHEN d.start < d.stop THEN d.now >= d.start AND d.now < d.stop
+			WHEN d.start > d.stop THEN d.now >= d.start OR d.now < d.stop
+			ELSE false
+		END
+	FROM @extschema@.digipay_catalogue c
+		CROSS JOIN LATERAL (SELECT timezone('Asia/Jakarta', digipay_is_open.at)::time AS now,
+			coalesce(c.start_cut_off, '00:00') AS start, coalesce(c.end_cut_off, '00:00') AS stop) AS d
+	WHERE c.code = digipay_is_open.code AND c.kind = 'pasca'
+		AND c.server = coalesce(digipay_is_open.server,
+			nullif(current_setting('digipay.server', true), '')::name, 'digipay');
+END;
+REVOKE ALL ON FUNCTION @extschema@.digipay_is_open(text, timestamptz, name) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.digipay_is_open(text, timestamptz, name) IS
+'whether a product is sold at that time, by the catalogue; NULL: it is not in there, or that is not understood';
+
+--
 -- Which family of products a code belongs to.  Codes are chosen for each
 -- account, so there is a table for the user's own beside the documented ones.
 --
@@ -672,27 +881,47 @@ COMMENT ON COLUMN @extschema@.digipay_product.family IS 'the family of products 
 COMMENT ON COLUMN @extschema@.digipay_product.server IS 'the server where it means that; empty: every server that says nothing else';
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.digipay_product', '');
 
+-- Your own codes go first, then the documented ones, then what the catalogue says:
+-- a brand or a category that has one family only.
 CREATE VIEW @extschema@.digipay_product_family AS
-	SELECT own.code, own.server, own.family, false AS built_in
-	FROM @extschema@.digipay_product own
-	UNION ALL
-	SELECT documented.code, '', documented.family, true
-	FROM (VALUES
+	WITH documented (code, family) AS (VALUES
 		('pln', 'pln'), ('dspln', 'pln'), ('BPLN', 'pln'), ('pdam', 'pdam'), ('hp', 'hp'),
 		('internet', 'internet'), ('bpjs', 'bpjs'), ('multifinance', 'multifinance'),
 		('pbb', 'pbb'), ('cimahi', 'pbb'), ('pgas', 'pgas'), ('tv', 'tv'),
 		('plnnontaglis', 'plnnontaglis'), ('emoney', 'emoney'), ('samsat', 'samsat'),
 		('bpjstk', 'bpjstk'), ('bpjstkpu', 'bpjstkpu'), ('pdl', 'pdl')
-	) AS documented (code, family)
+	), named (name, family) AS (VALUES
+		('PLN PASCABAYAR', 'pln'), ('PLN POSTPAID', 'pln'), ('PDAM', 'pdam'),
+		('HP PASCABAYAR', 'hp'), ('INTERNET PASCABAYAR', 'internet'), ('BPJS KESEHATAN', 'bpjs'),
+		('MULTIFINANCE', 'multifinance'), ('PBB', 'pbb'), ('GAS NEGARA', 'pgas'),
+		('TV PASCABAYAR', 'tv'), ('PLN NONTAGLIS', 'plnnontaglis'), ('E-MONEY', 'emoney'),
+		('SAMSAT', 'samsat'), ('BPJS KETENAGAKERJAAN', 'bpjstk'),
+		('BPJS KETENAGAKERJAAN PU', 'bpjstkpu'), ('PDL', 'pdl')
+	)
+	SELECT own.code, own.server, own.family, false AS built_in
+	FROM @extschema@.digipay_product own
+	UNION ALL
+	SELECT documented.code, '', documented.family, true
+	FROM documented
 	WHERE NOT EXISTS (
 		SELECT FROM @extschema@.digipay_product own
-		WHERE own.code = documented.code AND own.server = '');
+		WHERE own.code = documented.code AND own.server = '')
+	UNION ALL
+	SELECT c.code, c.server, coalesce(of_brand.family, of_category.family), true
+	FROM @extschema@.digipay_catalogue c
+		LEFT JOIN named of_brand ON of_brand.name = upper(c.brand)
+		LEFT JOIN named of_category ON of_category.name = upper(c.category)
+	WHERE c.kind = 'pasca' AND coalesce(of_brand.family, of_category.family) IS NOT NULL
+		AND NOT EXISTS (
+			SELECT FROM @extschema@.digipay_product own
+			WHERE own.code = c.code AND own.server IN ('', c.server))
+		AND c.code NOT IN (SELECT documented.code FROM documented);
 COMMENT ON VIEW @extschema@.digipay_product_family IS
-'all known product codes and their families: yours and the documented ones';
+'all known product codes and their families: yours, the documented ones, and those that the catalogue tells by brand or category';
 COMMENT ON COLUMN @extschema@.digipay_product_family.code IS 'the code, as given to digipay_pay';
 COMMENT ON COLUMN @extschema@.digipay_product_family.server IS 'the server where it means that; empty: every server that says nothing else';
 COMMENT ON COLUMN @extschema@.digipay_product_family.family IS 'the family of products that it belongs to';
-COMMENT ON COLUMN @extschema@.digipay_product_family.built_in IS 'true for a documented code, false for one of yours';
+COMMENT ON COLUMN @extschema@.digipay_product_family.built_in IS 'true for a documented code or one of the catalogue, false for one of yours';
 
 --
 -- The payments as reports see them: no tests, and with their family.
@@ -707,7 +936,7 @@ CREATE INDEX digipay_payment_requested_at_idx ON @extschema@.digipay_payment (re
 COMMENT ON INDEX @extschema@.digipay_payment_requested_at_idx IS 'the latest payments; for reports';
 
 CREATE VIEW @extschema@.digipay_product_payment AS
-	SELECT p.server, p.ref_id, p.day, p.state, coalesce(own.family, every.family) AS family,
+	SELECT p.server, p.ref_id, p.day, p.state, coalesce(own.family, every.family, listed.family) AS family,
 		p.code, p.customer_no, p.name, p.price, p.selling_price, p.admin,
 		p.base_commission, p.balance, p.status, p.rc, p.message, p.sn, p.periode,
 		p."desc", p.error, p.requested_at, p.sent_at, p.replied_at, p.final_at,
@@ -715,6 +944,8 @@ CREATE VIEW @extschema@.digipay_product_payment AS
 	FROM @extschema@.digipay_payment p
 		LEFT JOIN @extschema@.digipay_product own ON own.code = p.code AND own.server = p.server
 		LEFT JOIN @extschema@.digipay_product_family every ON every.code = p.code AND every.server = ''
+		LEFT JOIN @extschema@.digipay_product_family listed ON listed.code = p.code AND listed.server = p.server
+			AND listed.built_in
 	WHERE NOT p.testing;
 COMMENT ON VIEW @extschema@.digipay_product_payment IS
 'the payments, tests left out, each with the family of its product; all reports read this';

@@ -59,3 +59,12 @@ dp_amount_is_numeric(const char *text, bool allow_exponent)
 	}
 	return *p == '\0';
 }
+
+/* Is this exact amount more than zero? */
+bool
+dp_amount_is_positive(const char *text)
+{
+	size_t		digits = strcspn(text, "123456789eE");
+
+	return text[0] != '-' && text[digits] != '\0' && text[digits] != 'e' && text[digits] != 'E';
+}

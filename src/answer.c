@@ -87,8 +87,8 @@ provider_words(const DpReply *reply)
 }
 
 /* Why a call about the account brought nothing: the provider's words, or ours. */
-static const char *
-why_nothing(const DpResponse *response, const DpReply *reply)
+const char *
+dp_answer_reason(const DpResponse *response, const DpReply *reply)
 {
 	if (!response->complete)
 		return response->error;
@@ -122,9 +122,25 @@ word_balance(const DpResponse *response, const DpReply *reply, DpAnswer *answer)
 	answer->kind = DP_ANSWER_PROBLEM;
 	dp_problem_set(&answer->problem, DP_ERRCODE_NO_ANSWER,
 				   "the question for the balance had no trustworthy answer");
-	dp_problem_detail(&answer->problem, "The reason: %s.", why_nothing(response, reply));
+	dp_problem_detail(&answer->problem, "The reason: %s.", dp_answer_reason(response, reply));
 	dp_problem_hint(&answer->problem,
 					what_to_do(reply, "Call digipay_balance again; digipay_health() shows what is wrong if it stays so."));
+}
+
+/* Word the answer to the question for the price list. */
+static void
+word_list(const DpResponse *response, const DpReply *reply, DpAnswer *answer)
+{
+	if (response->complete && reply->trusted && reply->state == DP_SUCCEEDED)
+		return;
+	answer->kind = DP_ANSWER_PROBLEM;
+	dp_problem_set(&answer->problem, DP_ERRCODE_NO_ANSWER,
+				   "the question for the price list had no trustworthy answer");
+	dp_problem_detail(&answer->problem, "The reason: %s.", dp_answer_reason(response, reply));
+	dp_problem_hint(&answer->problem,
+					what_to_do(reply, response->departed ?
+							   "Call again in five minutes: the provider takes one such call in that time." :
+							   "Call again; digipay_health() shows what is wrong if it stays so."));
 }
 
 /* Word the answer to a deposit: its ticket's row, or that there may be one. */
@@ -147,7 +163,7 @@ word_deposit(const DpAsk *ask, const DpResponse *response, const DpReply *reply,
 		dp_problem_set(&answer->problem, DP_ERRCODE_NO_ANSWER,
 					   "the deposit had no trustworthy answer; a ticket may have been opened");
 		dp_problem_detail(&answer->problem, "The reason: %s.  It is number " INT64_FORMAT " of digipay_ticket.",
-						  why_nothing(response, reply), ask->ticket);
+						  dp_answer_reason(response, reply), ask->ticket);
 		dp_problem_hint(&answer->problem, "Look at the provider's own list of tickets before you call digipay_deposit again, and transfer nothing on the strength of this.");
 	}
 }
@@ -183,6 +199,8 @@ dp_answer_word(const DpAsk *ask, const DpResponse *response, const DpReply *repl
 		word_balance(response, reply, answer);
 	else if (ask->command == DP_DEPOSIT)
 		word_deposit(ask, response, reply, answer);
+	else if (ask->command == DP_PRICE_LIST)
+		word_list(response, reply, answer);
 	else if (ask->command == DP_PAY && !response->departed)
 	{
 		answer->kind = DP_ANSWER_PROBLEM;

@@ -10,6 +10,7 @@
 extern void dp_answer_word(const DpAsk *ask, const DpResponse *response,
 						   const DpReply *reply, DpAnswer *answer);
 
+extern const char *dp_answer_reason(const DpResponse *response, const DpReply *reply);
 extern void dp_answer_unwritten(const DpAsk *ask, DpProblem *problem);
 
 #endif							/* DIGIPAY_ANSWER_H */

@@ -9,18 +9,23 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
 #include "argument.h"
+#include "catalogue.h"
 #include "client.h"
 #include "digipay.h"
 #include "problem.h"
 #include "situation.h"
+#include "srf.h"
 #include "ticket.h"
 
 PG_FUNCTION_INFO_V1(digipay_balance);
 PG_FUNCTION_INFO_V1(digipay_deposit);
+PG_FUNCTION_INFO_V1(digipay_price_list);
+PG_FUNCTION_INFO_V1(digipay_sync_products);
 
 /* An amount that a reply had as text; it has been checked. */
 static Datum
@@ -110,4 +115,83 @@ digipay_deposit(PG_FUNCTION_ARGS)
 				 errdetail("Somebody deleted it meanwhile.  The ticket may have been opened."),
 				 errhint("Look at the provider's own list of tickets.")));
 	PG_RETURN_DATUM(row);
+}
+
+/* ----------
+ * The price list
+ * ----------
+ */
+
+/* Have the worker get the list, unless it has the answer already. */
+static void
+get_list(const DpAsk *ask, DpAnswer *answer)
+{
+	if (dp_client_ask(ask, answer) == DP_WAITED_LOST)
+		ereport(ERROR,
+				(errcode(DP_ERRCODE_NO_ANSWER),
+				 errmsg("the question for the price list had no trustworthy answer"),
+				 errdetail("The worker ended while the answer was awaited."),
+				 errhint("Call again in five minutes.")));
+	if (answer->kind == DP_ANSWER_PROBLEM)
+		dp_problem_raise(&answer->problem);
+	if (answer->kind == DP_ANSWER_BUSY)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the question for the price list could not be written because of a lock"),
+				 errdetail("A transaction, perhaps this one, has locked digipay_price_list_call.  Nothing was sent."),
+				 errhint("Call again when that transaction has ended.")));
+}
+
+/* Raise: there is nothing to show, which is never shown as nothing. */
+static void
+no_product(const DpAsk *ask)
+{
+	ereport(ERROR,
+			(errcode(DP_ERRCODE_NO_ANSWER),
+			 errmsg("the price list does not have what was asked for"),
+			 ask->code[0] == '\0' ? errdetail("It has been asked for anew meanwhile.") :
+			 errdetail("There is no product \"%s\" in it.", ask->code),
+			 errhint("Call again in five minutes; digipay_price_list without a code has all products.")));
+}
+
+Datum
+digipay_price_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = dp_srf_begin(fcinfo);
+	char	   *kind = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	DpAsk		ask;
+	DpAccount	account;
+	DpAnswer	answer;
+
+	dp_refuse_wrong_situation("digipay_price_list");
+	memset(&ask, 0, sizeof(ask));
+	ask.command = DP_PRICE_LIST;
+	if (kind == NULL || (strcmp(kind, "pasca") != 0 && strcmp(kind, "prepaid") != 0))
+		dp_bad_argument("kind", "must be pasca or prepaid", "Bills are pasca.");
+	ask.prepaid = strcmp(kind, "prepaid") == 0;
+	if (!PG_ARGISNULL(1))
+		dp_take_text(fcinfo, 1, "code", ask.code, DP_CODE_MAX);
+	dp_take_server(fcinfo, 2, &ask, &account);
+	get_list(&ask, &answer);
+	if (dp_list_rows(&ask, answer.account, result) == 0)
+		no_product(&ask);
+	return (Datum) 0;
+}
+
+Datum
+digipay_sync_products(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = dp_srf_begin(fcinfo);
+	DpAsk		ask;
+	DpAccount	account;
+	DpAnswer	answer;
+
+	dp_refuse_wrong_situation("digipay_sync_products");
+	memset(&ask, 0, sizeof(ask));
+	ask.command = DP_PRICE_LIST;
+	dp_take_server(fcinfo, 0, &ask, &account);
+	get_list(&ask, &answer);
+	if (!dp_catalogue_sync(&ask, answer.account, account.server_name, result))
+		no_product(&ask);
+	return (Datum) 0;
 }

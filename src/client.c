@@ -43,6 +43,7 @@ wait_ended(void *arg)
 		ask->command == DP_STATUS ? "status question" :
 		ask->command == DP_WEBHOOK ? "call-back" :
 		ask->command == DP_BALANCE ? "question for the balance" :
+		ask->command == DP_PRICE_LIST ? "question for the price list" :
 		ask->command == DP_DEPOSIT ? "deposit" : "request";
 	char	   *subject = name_of(what, ask);
 	DpMail		mail;

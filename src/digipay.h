@@ -62,7 +62,8 @@ typedef enum DpCommand
 	DP_WAIT,					/* tell when a payment has become final */
 	DP_TAKE_OVER,				/* make this queue ours */
 	DP_BALANCE,					/* what is left of our deposit? */
-	DP_DEPOSIT					/* open a ticket, to fill it up */
+	DP_DEPOSIT,					/* open a ticket, to fill it up */
+	DP_PRICE_LIST				/* what is sold, and for how much? */
 } DpCommand;
 
 /* States of a payment: same names and order as the SQL type digipay_state. */
@@ -109,10 +110,11 @@ typedef struct DpAsk
 	bool		retry;			/* DP_PAY: what was rejected or cancelled, too */
 	bool		refresh;		/* DP_STATUS: even if the payment is final */
 	bool		lost_nothing;	/* DP_TAKE_OVER */
+	bool		prepaid;		/* DP_PRICE_LIST: of these products */
 	uint32		body_handle;	/* DP_WEBHOOK: shared memory with the body */
 	uint32		body_len;
 	int32		year;			/* inquiry of property tax; 0: not given */
-	char		code[DP_CODE_MAX + 1];
+	char		code[DP_CODE_MAX + 1];	/* DP_PRICE_LIST: "": all of them */
 	char		customer_no[DP_CUSTOMER_NO_MAX + 1];
 	char		ref_id[DP_REF_ID_MAX + 1];
 	char		max_price[DP_AMOUNT_MAX + 1];	/* "": no limit */
@@ -185,8 +187,9 @@ typedef struct DpAccount
 	Oid			server;
 	char	   *server_name;
 	char	   *endpoint;
-	char	   *balance_endpoint;	/* this and the next: NULL: derived from endpoint */
+	char	   *balance_endpoint;	/* this and the next two: NULL: derived from endpoint */
 	char	   *deposit_endpoint;
+	char	   *price_list_endpoint;
 	char	   *username;
 	char	   *account;		/* username@host */
 	char	   *api_key;		/* NULL unless asked for; wipe after use */

@@ -38,6 +38,11 @@ dp_endpoint(const DpAccount *account, DpCommand command, DpProblem *problem)
 			option = "deposit_endpoint";
 			path = "/deposit";
 			break;
+		case DP_PRICE_LIST:
+			given = account->price_list_endpoint;
+			option = "price_list_endpoint";
+			path = "/price-list";
+			break;
 		default:
 			return account->endpoint;
 	}

@@ -60,6 +60,7 @@ static const Option option_table[] = {
 	{"endpoint", ForeignServerRelationId, OPTION_TEXT, AT(endpoint), 0, 0, false, check_endpoint},
 	{"balance_endpoint", ForeignServerRelationId, OPTION_TEXT, AT(balance_endpoint), 0, 0, false, check_endpoint},
 	{"deposit_endpoint", ForeignServerRelationId, OPTION_TEXT, AT(deposit_endpoint), 0, 0, false, check_endpoint},
+	{"price_list_endpoint", ForeignServerRelationId, OPTION_TEXT, AT(price_list_endpoint), 0, 0, false, check_endpoint},
 	{"dialect", ForeignServerRelationId, OPTION_DIALECT, AT(dialect), 0, 0, false, NULL},
 	{"testing", ForeignServerRelationId, OPTION_BOOL, AT(testing), 0, 0, false, NULL},
 	{"connect_timeout", ForeignServerRelationId, OPTION_INT, AT(connect_timeout), 1, DAY_MS, false, NULL},

@@ -28,6 +28,7 @@
 
 #include "answer.h"
 #include "backlog.h"
+#include "catalogue.h"
 #include "credential.h"
 #include "fault.h"
 #include "fence.h"
@@ -55,9 +56,15 @@
 static DpJob *
 find_joinable(const DpAsk *ask)
 {
-	if (ask->command != DP_PAY && ask->command != DP_STATUS)
+	DpJob	   *job;
+
+	if (ask->command != DP_PAY && ask->command != DP_STATUS && ask->command != DP_PRICE_LIST)
 		return NULL;
-	return dp_job_find(ask->command, NULL, ask->server, NULL, ask->ref_id);
+	job = dp_job_find(ask->command, NULL, ask->server, NULL, ask->ref_id);
+	if (job != NULL && ask->command == DP_PRICE_LIST &&
+		(job->ask.prepaid != ask->prepaid || strcmp(job->ask.code, ask->code) != 0))
+		return NULL;
+	return job;
 }
 
 /* Is what this asks for in our hands already, so that it needs no place? */
@@ -144,7 +151,8 @@ dp_payment_needs_place(const DpAsk *ask)
 static bool
 is_about_account(const DpAsk *ask)
 {
-	return ask->command == DP_BALANCE || ask->command == DP_DEPOSIT;
+	return ask->command == DP_BALANCE || ask->command == DP_DEPOSIT ||
+		ask->command == DP_PRICE_LIST;
 }
 
 /* A new job in its first step, with its place taken. */
@@ -354,6 +362,9 @@ dp_payment_prepare(DpJob *job)
 		case DP_DEPOSIT:
 			job->ask.ticket = dp_ticket_intend(&job->ask, &job->account);
 			job->intent = DP_INTENT_MADE;
+			break;
+		case DP_PRICE_LIST:
+			job->intent = dp_list_intend(&job->ask, &job->account, &job->answer.problem);
 			break;
 		default:
 			job->intent = DP_INTENT_MADE;
@@ -598,6 +609,9 @@ dp_payment_record(DpJob *job)
 			break;
 		case DP_DEPOSIT:
 			dp_ticket_outcome(&job->ask, &job->account, &job->response, &job->reply);
+			break;
+		case DP_PRICE_LIST:
+			dp_list_outcome(&job->ask, &job->account, &job->response, &job->reply);
 			break;
 		default:
 			break;

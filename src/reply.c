@@ -127,6 +127,18 @@ typedef struct Keys
 	int			room;
 } Keys;
 
+/* A price list, while it is being read: each row is an object with a code. */
+typedef struct PriceList
+{
+	const char *code_key;		/* what the dialect calls that */
+	bool		found;			/* data is an array */
+	bool		bad_row;		/* one is no object, or has no code */
+	bool		in_code;		/* the value of that key is being read */
+	char	   *code;			/* of the row being read; NULL: none yet */
+	int			rows;
+	Keys		codes;
+} PriceList;
+
 /* State of the strict parser's actions. */
 typedef struct Reading
 {
@@ -142,6 +154,7 @@ typedef struct Reading
 	const char *value_start;	/* of data, or of a FIELD_JSON */
 	const char *data_start;
 	Keys		keys[DEPTH_MAX + 1];
+	PriceList  *list;			/* NULL: none is expected */
 	char	   *text;			/* the reply, escapes beyond ASCII resolved */
 	size_t		len;
 	char	   *tamed;			/* copy for cJSON: long numbers shortened */
@@ -255,6 +268,19 @@ compare_keys(const void *a, const void *b)
 	return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
+static void
+remember_key(Keys *keys, char *key)
+{
+	if (keys->count == keys->room)
+	{
+		keys->room = Max(16, keys->room * 2);
+		keys->key = keys->key == NULL ?
+			palloc(keys->room * sizeof(char *)) :
+			repalloc(keys->key, keys->room * sizeof(char *));
+	}
+	keys->key[keys->count++] = key;
+}
+
 /* Entering an object or an array. */
 static void
 enter(Reading *reading)
@@ -278,11 +304,65 @@ on_array_start(void *state)
 	DP_JSON_ACTION_DONE;
 }
 
+/* Are we directly in the list, or with one more depth directly in its rows? */
+static bool
+is_in_list(const Reading *reading, int more)
+{
+	return reading->list != NULL && reading->list->found && reading->in_data &&
+		reading->depth == 2 + more;
+}
+
+static DpJsonActionResult
+on_element_start(void *state, bool isnull)
+{
+	Reading    *reading = state;
+
+	if (is_in_list(reading, 0))
+	{
+		reading->list->rows++;
+		reading->list->code = NULL;
+		if (reading->lex->token_type != JSON_TOKEN_OBJECT_START)
+			reading->list->bad_row = true;
+	}
+	DP_JSON_ACTION_DONE;
+}
+
+static DpJsonActionResult
+on_element_end(void *state, bool isnull)
+{
+	Reading    *reading = state;
+
+	if (is_in_list(reading, 0))
+	{
+		if (reading->list->code == NULL)
+			reading->list->bad_row = true;
+		else
+			remember_key(&reading->list->codes, reading->list->code);
+	}
+	DP_JSON_ACTION_DONE;
+}
+
 static DpJsonActionResult
 on_array_end(void *state)
 {
 	((Reading *) state)->depth--;
 	DP_JSON_ACTION_DONE;
+}
+
+/* Is one of the keys there twice?  Sorts them. */
+static bool
+has_twice(Keys *keys)
+{
+	bool		twice = false;
+
+	if (keys->count > 1)
+		qsort(keys->key, keys->count, sizeof(char *), compare_keys);
+	for (int i = 1; i < keys->count; i++)
+	{
+		if (strcmp(keys->key[i - 1], keys->key[i]) == 0)
+			twice = true;
+	}
+	return twice;
 }
 
 /* Leaving an object: no key may stand in it twice. */
@@ -292,30 +372,12 @@ on_object_end(void *state)
 	Reading    *reading = state;
 	Keys	   *keys = &reading->keys[reading->depth];
 
-	if (keys->count > 1)
-		qsort(keys->key, keys->count, sizeof(char *), compare_keys);
-	for (int i = 1; i < keys->count; i++)
-	{
-		if (strcmp(keys->key[i - 1], keys->key[i]) == 0)
-			reading->duplicate = true;
-	}
+	if (has_twice(keys))
+		reading->duplicate = true;
 	if (reading->depth == 2 && reading->in_data)
 		reading->members = keys->count;
 	reading->depth--;
 	DP_JSON_ACTION_DONE;
-}
-
-static void
-remember_key(Keys *keys, char *key)
-{
-	if (keys->count == keys->room)
-	{
-		keys->room = Max(16, keys->room * 2);
-		keys->key = keys->key == NULL ?
-			palloc(keys->room * sizeof(char *)) :
-			repalloc(keys->key, keys->room * sizeof(char *));
-	}
-	keys->key[keys->count++] = key;
 }
 
 static const Field *
@@ -339,6 +401,8 @@ on_field_start(void *state, char *key, bool isnull)
 	{
 		reading->in_data = true;
 		reading->data_is_object = reading->lex->token_type == JSON_TOKEN_OBJECT_START;
+		if (reading->list != NULL)
+			reading->list->found = reading->lex->token_type == JSON_TOKEN_ARRAY_START;
 		reading->data_start = reading->lex->token_start;
 	}
 	else if (reading->depth == 2 && reading->in_data)
@@ -346,6 +410,8 @@ on_field_start(void *state, char *key, bool isnull)
 		reading->field = find_field(reading->dialect, key);
 		reading->value_start = reading->lex->token_start;
 	}
+	else if (is_in_list(reading, 1))
+		reading->list->in_code = strcmp(key, reading->list->code_key) == 0;
 	DP_JSON_ACTION_DONE;
 }
 
@@ -371,6 +437,8 @@ on_field_end(void *state, char *key, bool isnull)
 							 reading->note.len > 0 ? "; " : "", key);
 		reading->field = NULL;
 	}
+	else if (is_in_list(reading, 1))
+		reading->list->in_code = false;
 	DP_JSON_ACTION_DONE;
 }
 
@@ -415,6 +483,9 @@ on_scalar(void *state, char *token, JsonTokenType type)
 		*(char **) ((char *) reading->reply + reading->field->offset) = token;
 		reading->field = NULL;
 	}
+	if (is_in_list(reading, 1) && reading->list->in_code &&
+		type == JSON_TOKEN_STRING && token[0] != '\0')
+		reading->list->code = token;
 	DP_JSON_ACTION_DONE;
 }
 
@@ -431,6 +502,8 @@ read_strictly(Reading *reading, const char *text, size_t len)
 		.object_end = on_object_end,
 		.array_start = on_array_start,
 		.array_end = on_array_end,
+		.array_element_start = on_element_start,
+		.array_element_end = on_element_end,
 		.object_field_start = on_field_start,
 		.object_field_end = on_field_end,
 		.scalar = on_scalar,
@@ -451,7 +524,7 @@ read_strictly(Reading *reading, const char *text, size_t len)
 		return "the reply is not JSON";
 	if (reading->duplicate)
 		return "the reply has a key twice";
-	if (!reading->data_is_object)
+	if (!reading->data_is_object && (reading->list == NULL || !reading->list->found))
 		return "the reply has no object \"data\"";
 	return NULL;
 }
@@ -502,6 +575,18 @@ status_said(const DpReply *reply)
 	return reply->error_object ? dp_status_word_name(DP_STATUS_GAGAL) : reply->status;
 }
 
+/* What the dialect calls a product's code. */
+static const char *
+code_key(DpDialect dialect)
+{
+	for (int i = 0; i < FIELD_COUNT; i++)
+	{
+		if (dialects[dialect].fields[i].offset == AT(code))
+			return dialects[dialect].fields[i].key;
+	}
+	return NULL;
+}
+
 /* What is wrong with the reply's being about what was asked, or NULL. */
 static const char *
 check_echo(const DpAsk *ask, const DpReply *reply)
@@ -547,61 +632,49 @@ conclude(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 }
 
 /*
+ * What is wrong with a price list, or NULL.  One that is empty, or has a row that
+ * cannot be told from others, is none: whoever believed it would take its
+ * products for gone.
+ */
+static const char *
+whats_wrong_with(PriceList *list)
+{
+	if (!list->found)
+		return "the reply has no list";
+	if (list->rows == 0)
+		return "the price list is empty";
+	if (list->bad_row)
+		return "a row of the price list has no code";
+	if (has_twice(&list->codes))
+		return "the price list has a code twice";
+	return NULL;
+}
+
+/*
  * Decide what a well-formed answer to a call about the account means.  It says
  * nothing of what was asked, so there is no echo to go by.  Where it is a refusal
  * its state is rejected.
  */
 static void
-conclude_balance(const DpResponse *response, DpReply *reply)
+conclude_account(DpCommand command, const DpResponse *response, PriceList *list, DpReply *reply)
 {
-	bool		refused = reply->rc != NULL && strcmp(reply->rc, "00") != 0;
+	const char *wrong;
 
-	reply->reason = NULL;
-	if (!refused && (response->http_status < 200 || response->http_status >= 300))
-		reply->reason = "the HTTP status does not go with an answer";
-	else if (!refused && reply->deposit == NULL)
-		reply->reason = "the reply has no amount in \"deposit\"";
-	reply->trusted = reply->reason == NULL;
-	if (reply->trusted)
-		reply->state = refused ? DP_REJECTED : DP_SUCCEEDED;
-}
-
-/* Is this amount, which has been checked to be one, more than zero? */
-static bool
-is_positive(const char *amount)
-{
-	return amount[0] != '-' && strpbrk(pnstrdup(amount, strcspn(amount, "eE")), "123456789") != NULL;
-}
-
-/*
- * The same for a deposit.  A ticket may have been opened unless the code is one by
- * which the provider certainly has not done what it was asked for.
- */
-static void
-conclude_deposit(const DpResponse *response, DpReply *reply)
-{
-	DpState		state;
-
-	reply->reason = NULL;
-	if (reply->rc != NULL && strcmp(reply->rc, "00") == 0)
+	switch (command)
 	{
-		if (response->http_status < 200 || response->http_status >= 300)
-			reply->reason = "the HTTP status contradicts a success";
-		else if (reply->amount == NULL || !is_positive(reply->amount))
-			reply->reason = "the reply has no amount to be transferred";
-		else
-			reply->state = DP_SUCCEEDED;
+		case DP_BALANCE:
+			wrong = reply->deposit == NULL ? "the reply has no amount in \"deposit\"" : NULL;
+			break;
+		case DP_DEPOSIT:
+			wrong = reply->amount == NULL || !dp_amount_is_positive(reply->amount) ?
+				"the reply has no amount to be transferred" : NULL;
+			break;
+		default:
+			wrong = whats_wrong_with(list);
+			break;
 	}
-	else if (dp_conclude_pay(reply->rc, dp_status_word_name(DP_STATUS_GAGAL),
-							 response->http_status, &state, &reply->reason))
-	{
-		bool		refused = state == DP_REJECTED || state == DP_FAILED;
-
-		reply->reason = refused ? NULL : "the response code does not go with a deposit";
-		if (refused)
-			reply->state = DP_REJECTED;
-	}
-	reply->trusted = reply->reason == NULL;
+	reply->trusted = dp_conclude_account(reply->rc, wrong, response->http_status,
+										 command == DP_DEPOSIT, &reply->state, &reply->reason);
 }
 
 /*
@@ -620,13 +693,14 @@ dp_reply_judge(const DpAsk *ask, const DpResponse *response, DpReply *reply)
 
 /* Read a response in these words.  False, with the reason, if it is not well-formed. */
 static bool
-parse(const Dialect *dialect, const DpResponse *response, DpReply *reply)
+parse(const Dialect *dialect, PriceList *list, const DpResponse *response, DpReply *reply)
 {
 	Reading		reading;
 
 	memset(reply, 0, sizeof(*reply));
 	memset(&reading, 0, sizeof(reading));
 	reading.dialect = dialect;
+	reading.list = list;
 	reading.reply = reply;
 	reply->state = DP_UNKNOWN;
 
@@ -638,7 +712,9 @@ parse(const Dialect *dialect, const DpResponse *response, DpReply *reply)
 		reply->reason = read_strictly(&reading, response->body, response->body_len);
 	if (reply->reason != NULL)
 		return false;
-	if (!second_reader_agrees(reading.dialect, reading.tamed, reading.len, reply))
+	/* no field decides over a list */
+	if (reading.data_is_object &&
+		!second_reader_agrees(reading.dialect, reading.tamed, reading.len, reply))
 	{
 		reply->reason = "the reply reads differently to different parsers";
 		return false;
@@ -660,14 +736,13 @@ void
 dp_reply_read(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
 			  DpReply *reply)
 {
-	if (ask->command == DP_BALANCE || ask->command == DP_DEPOSIT)
+	if (ask->command == DP_PRICE_LIST || ask->command == DP_BALANCE ||
+		ask->command == DP_DEPOSIT)
 	{
-		if (!parse(&account_words, response, reply))
-			return;
-		if (ask->command == DP_BALANCE)
-			conclude_balance(response, reply);
-		else
-			conclude_deposit(response, reply);
+		PriceList	list = {.code_key = code_key(dialect)};
+
+		if (parse(&account_words, ask->command == DP_PRICE_LIST ? &list : NULL, response, reply))
+			conclude_account(ask->command, response, &list, reply);
 	}
 	else if (dp_reply_parse(dialect, response, reply))
 		dp_reply_judge(ask, response, reply);
@@ -680,7 +755,7 @@ dp_reply_read(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
 bool
 dp_reply_parse(DpDialect dialect, const DpResponse *response, DpReply *reply)
 {
-	return parse(&dialects[dialect], response, reply);
+	return parse(&dialects[dialect], NULL, response, reply);
 }
 
 /*

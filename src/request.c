@@ -21,7 +21,7 @@
 typedef struct Call
 {
 	const char *command_key;	/* NULL: none */
-	const char *command;
+	const char *command;		/* NULL: the kind of products */
 	const char *suffix;			/* what is signed, where a bill has its ref_id */
 } Call;
 
@@ -35,6 +35,7 @@ typedef struct Dialect
 	const char *status;
 	Call		balance;
 	Call		deposit;
+	Call		price_list;
 } Dialect;
 
 static const Dialect dialects[DP_DIALECT_COUNT] = {
@@ -47,6 +48,7 @@ static const Dialect dialects[DP_DIALECT_COUNT] = {
 		/* not documented for this dialect: taken from the parent service */
 		.balance = {"cmd", "deposit", "depo"},
 		.deposit = {NULL, NULL, "depo"},
+		.price_list = {"command", NULL, "pricelist"},
 	},
 	[DP_DIGIFLAZZ] = {
 		.command_key = "commands",
@@ -56,6 +58,7 @@ static const Dialect dialects[DP_DIALECT_COUNT] = {
 		.status = "status-pasca",
 		.balance = {"cmd", "deposit", "depo"},
 		.deposit = {NULL, NULL, "deposit"},
+		.price_list = {"cmd", NULL, "pricelist"},
 	},
 };
 
@@ -106,6 +109,8 @@ find_call(const Dialect *dialect, DpCommand command)
 			return &dialect->balance;
 		case DP_DEPOSIT:
 			return &dialect->deposit;
+		case DP_PRICE_LIST:
+			return &dialect->price_list;
 		default:
 			return NULL;
 	}
@@ -115,9 +120,13 @@ find_call(const Dialect *dialect, DpCommand command)
 static bool
 add_call(cJSON *body, const Call *call, const DpAsk *ask, const DpAccount *account)
 {
+	const char *command = call->command != NULL ? call->command :
+		ask->prepaid ? "prepaid" : "pasca";
+
 	return (call->command_key == NULL ||
-			cJSON_AddStringToObject(body, call->command_key, call->command)) &&
+			cJSON_AddStringToObject(body, call->command_key, command)) &&
 		cJSON_AddStringToObject(body, "username", account->username) &&
+		(ask->code[0] == '\0' || cJSON_AddStringToObject(body, "code", ask->code)) &&
 		(ask->amount[0] == '\0' || cJSON_AddRawToObject(body, "amount", ask->amount)) &&
 		(ask->bank[0] == '\0' || cJSON_AddStringToObject(body, "bank", ask->bank)) &&
 		(ask->owner_name[0] == '\0' ||

@@ -62,6 +62,17 @@
 	"name, price, selling_price, admin, base_commission, balance," \
 	" status, rc, message, sn, periode, \"desc\", reply, http_status, error"
 
+/* A list that answers the question for the kind $2 and the code $3. */
+#define LIST_ANSWERS \
+	"l.list IS NOT NULL AND l.kind = $2 AND (l.code IS NULL OR l.code = $3)"
+
+/* What the history tells of a product x. */
+#define PRODUCT_FACTS \
+	"jsonb_build_object('name', x.name, 'category', x.category, 'brand', x.brand," \
+	" 'seller_name', x.seller_name, 'admin', x.admin, 'commission', x.commission," \
+	" 'active', x.active, 'status', x.status, 'start_cut_off', x.start_cut_off," \
+	" 'end_cut_off', x.end_cut_off, 'desc', x.\"desc\")"
+
 const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 	[DP_SQL_INTEND] = {
 		"INSERT INTO $S.digipay_payment (ref_id, state, code, customer_no, testing,"
@@ -389,6 +400,92 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 	[DP_SQL_FIND_TICKET] = {
 		"SELECT t FROM $S.digipay_ticket t WHERE t.id = $1",
 		1, {INT8OID}
+	},
+	/* one call in five minutes, whatever the clock does */
+	[DP_SQL_INTEND_LIST] = {
+		"INSERT INTO $S.digipay_price_list_call AS l"
+		" (account, kind, code, server, requested_by, dialect, called_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())"
+		" ON CONFLICT (account) DO UPDATE SET kind = excluded.kind, code = excluded.code,"
+		" server = excluded.server, requested_by = excluded.requested_by,"
+		" dialect = excluded.dialect, called_at = excluded.called_at, replied_at = NULL,"
+		" list = NULL, error = NULL, http_status = NULL"
+		" WHERE l.called_at IS NULL OR l.called_at NOT BETWEEN"
+		" clock_timestamp() - interval '5 min' AND clock_timestamp() + interval '5 min'",
+		6, {TEXTOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID, TEXTOID}
+	},
+	[DP_SQL_FIND_LIST] = {
+		"SELECT " LIST_ANSWERS ", ceil(extract(epoch FROM"
+		" l.called_at + interval '5 min' - clock_timestamp()))::integer, l.error,"
+		" concat_ws(' ', l.kind, l.code), l.list IS NOT NULL"
+		" FROM $S.digipay_price_list_call l WHERE l.account = $1",
+		3, {TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DP_SQL_RECORD_LIST] = {
+		"UPDATE $S.digipay_price_list_call SET list = $2, error = $3, http_status = $4,"
+		" called_at = CASE WHEN $5 THEN called_at END,"
+		" replied_at = CASE WHEN $2 IS NOT NULL THEN clock_timestamp() END WHERE account = $1",
+		5, {TEXTOID, JSONBOID, TEXTOID, INT4OID, BOOLOID}
+	},
+	[DP_SQL_LIST_ROWS] = {
+		"SELECT r.name, r.category, r.brand, r.type, r.seller_name, r.price, r.admin,"
+		" r.commission, r.code, r.active, r.buyer_active, r.seller_active, r.status,"
+		" r.unlimited_stock, r.stock, r.multi, r.start_cut_off, r.end_cut_off, r.\"desc\","
+		" r.extra, l.replied_at FROM $S.digipay_price_list_call l"
+		" CROSS JOIN LATERAL $S.digipay_price_list_json(l.list, l.dialect) r"
+		" WHERE l.account = $1 AND " LIST_ANSWERS " AND ($3 IS NULL OR r.code = $3)",
+		3, {TEXTOID, TEXTOID, TEXTOID}
+	},
+	[DP_SQL_LOCK_CATALOGUE] = {
+		"LOCK TABLE $S.digipay_catalogue IN SHARE ROW EXCLUSIVE MODE",
+		0, {0}
+	},
+	/* what is gone from the list stays, but is not sold any more */
+	[DP_SQL_SYNC_CATALOGUE] = {
+		"WITH item AS MATERIALIZED (SELECT r.*, l.replied_at"
+		" FROM $S.digipay_price_list_call l"
+		" CROSS JOIN LATERAL $S.digipay_price_list_json(l.list, l.dialect) r"
+		" WHERE l.account = $1 AND l.list IS NOT NULL AND l.kind = 'pasca' AND l.code IS NULL),"
+		" known AS MATERIALIZED (SELECT c.* FROM $S.digipay_catalogue c"
+		" WHERE c.server = $2 AND c.kind = 'pasca'),"
+		" written AS (INSERT INTO $S.digipay_catalogue (server, kind, code, name, category,"
+		" brand, seller_name, admin, commission, active, status, start_cut_off, end_cut_off,"
+		" \"desc\", extra, listed, synced_at)"
+		" SELECT $2, 'pasca', i.code, i.name, i.category, i.brand, i.seller_name, i.admin,"
+		" i.commission, i.active, i.status, i.start_cut_off, i.end_cut_off, i.\"desc\", i.extra,"
+		" true, i.replied_at FROM item i"
+		" ON CONFLICT (server, kind, code) DO UPDATE SET name = excluded.name,"
+		" category = excluded.category, brand = excluded.brand,"
+		" seller_name = excluded.seller_name, admin = excluded.admin,"
+		" commission = excluded.commission, active = excluded.active, status = excluded.status,"
+		" start_cut_off = excluded.start_cut_off, end_cut_off = excluded.end_cut_off,"
+		" \"desc\" = excluded.\"desc\", extra = excluded.extra, listed = true,"
+		" synced_at = excluded.synced_at),"
+		" gone AS (UPDATE $S.digipay_catalogue c SET active = false, listed = false"
+		" WHERE c.server = $2 AND c.kind = 'pasca' AND c.listed AND EXISTS (SELECT FROM item)"
+		" AND NOT EXISTS (SELECT FROM item i WHERE i.code = c.code)),"
+		" difference AS MATERIALIZED (SELECT coalesce(new.code, old.code) AS code,"
+		" CASE WHEN old.code IS NULL THEN 'added' WHEN new.code IS NULL THEN 'gone'"
+		" WHEN NOT old.listed THEN 'back' ELSE 'changed' END AS what,"
+		" old.facts AS before, new.facts AS after"
+		" FROM (SELECT x.code, " PRODUCT_FACTS " AS facts FROM item x) new"
+		" FULL JOIN (SELECT x.code, x.listed, " PRODUCT_FACTS " AS facts FROM known x) old"
+		" ON new.code = old.code"
+		" WHERE EXISTS (SELECT FROM item) AND (old.code IS NULL OR new.code IS NULL AND old.listed"
+		" OR new.code IS NOT NULL AND (NOT old.listed OR old.facts <> new.facts))),"
+		" history AS (INSERT INTO $S.digipay_catalogue_change (server, kind, code, what, before, after)"
+		" SELECT $2, 'pasca', d.code, d.what,"
+		" CASE WHEN d.after IS NULL THEN d.before ELSE (SELECT jsonb_object_agg(b.key, b.value)"
+		" FROM jsonb_each(d.before) b WHERE b.value <> d.after->b.key) END,"
+		" CASE WHEN d.before IS NULL THEN d.after ELSE (SELECT jsonb_object_agg(a.key, a.value)"
+		" FROM jsonb_each(d.after) a WHERE a.value <> d.before->a.key) END"
+		" FROM difference d ORDER BY d.code COLLATE \"C\")"
+		" SELECT (SELECT count(*) FROM item) AS products,"
+		" count(*) FILTER (WHERE d.what = 'added') AS added,"
+		" count(*) FILTER (WHERE d.what = 'changed') AS changed,"
+		" count(*) FILTER (WHERE d.what = 'gone') AS gone,"
+		" count(*) FILTER (WHERE d.what = 'back') AS back FROM difference d",
+		2, {TEXTOID, NAMEOID}
 	},
 	/* retention; what a stub keeps is what a sum needs, and what proves the payment */
 	[DP_SQL_PURGE_PAYMENTS] = {

@@ -431,3 +431,40 @@ dp_conclude_inquiry(const char *rc, const char *status, int http_status,
 	}
 	return false;
 }
+
+/*
+ * What the answer to a call about the account says: succeeded with what was asked
+ * for, or rejected.  Wrong is what is wrong with what was asked for, where it is
+ * not there as it should be.  True when the answer can be believed; else *reason
+ * says why not, and the state is left alone.
+ *
+ * Where the call has consequences, only a code by which the provider certainly has
+ * not done it is a refusal; any other may stand for something done.
+ */
+bool
+dp_conclude_account(const char *rc, const char *wrong, int http_status,
+					bool consequential, DpState *state, const char **reason)
+{
+	DpState		of_payment;
+
+	*reason = NULL;
+	if (rc == NULL && consequential)
+		*reason = "the reply has no rc";
+	else if (rc == NULL || strcmp(rc, "00") == 0)
+	{
+		*reason = http_status < 200 || http_status >= 300 ?
+			"the HTTP status does not go with an answer" : wrong;
+		if (*reason == NULL)
+			*state = DP_SUCCEEDED;
+	}
+	else if (!consequential)
+		*state = DP_REJECTED;
+	else if (dp_conclude_pay(rc, "Gagal", http_status, &of_payment, reason))
+	{
+		if (of_payment == DP_REJECTED || of_payment == DP_FAILED)
+			*state = DP_REJECTED;
+		else
+			*reason = "the response code does not go with this call";
+	}
+	return *reason == NULL;
+}

@@ -66,6 +66,8 @@ extern bool dp_conclude_pay(const char *rc, const char *status, int http_status,
 extern bool dp_conclude_event(const char *rc, const char *status, const char *message,
 							  int http_status, bool webhook,
 							  DpEvent *event, const char **reason);
+extern bool dp_conclude_account(const char *rc, const char *wrong, int http_status,
+								bool consequential, DpState *state, const char **reason);
 extern bool dp_limit_reached(const char *rc, int http_status);
 extern bool dp_conclude_inquiry(const char *rc, const char *status, int http_status,
 								const char **reason);

@@ -50,6 +50,16 @@ INSERT INTO contract VALUES
 	'volatile', false, 'unsafe', false, true),
 ('digipay_deposit', 'amount numeric, bank text, owner_name text, server name DEFAULT NULL::name',
 	'digipay_ticket', 'volatile', false, 'unsafe', false, true),
+('digipay_price_list', 'kind text DEFAULT ''pasca''::text, code text DEFAULT NULL::text, '
+	'server name DEFAULT NULL::name', 'TABLE(name text, category text, brand text, type text, '
+	'seller_name text, price numeric, admin numeric, commission numeric, code text, '
+	'active boolean, buyer_active boolean, seller_active boolean, status text, '
+	'unlimited_stock boolean, stock numeric, multi boolean, '
+	'start_cut_off time without time zone, end_cut_off time without time zone, '
+	'"desc" text, extra jsonb, listed_at timestamp with time zone)',
+	'volatile', false, 'unsafe', false, true),
+('digipay_sync_products', 'server name DEFAULT NULL::name', 'TABLE(products bigint, added bigint, '
+	'changed bigint, gone bigint, back bigint)', 'volatile', false, 'unsafe', false, true),
 ('digipay_worker_start', '', 'boolean', 'volatile', false, 'unsafe', false, true),
 ('digipay_worker_stop', '', 'boolean', 'volatile', false, 'unsafe', false, true),
 ('digipay_purge', 'before date', 'bigint', 'volatile', false, 'unsafe', false, true),

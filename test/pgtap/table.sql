@@ -110,6 +110,29 @@ SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_ticket'')', $$VALUES
 	('account', 'text', 'NOT NULL'), ('requested_by', 'name', 'NOT NULL'),
 	('http_status', 'integer', ''), ('reply', 'jsonb', '')$$, 'digipay_ticket');
 
+SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_price_list_call'')', $$VALUES
+	('account'::name, 'text', 'NOT NULL'), ('kind', 'text', 'NOT NULL'), ('code', 'text', ''),
+	('called_at', 'timestamp with time zone', ''),
+	('replied_at', 'timestamp with time zone', ''), ('list', 'jsonb', ''), ('error', 'text', ''),
+	('http_status', 'integer', ''), ('dialect', 'text', 'NOT NULL'),
+	('server', 'name', 'NOT NULL'), ('requested_by', 'name', 'NOT NULL')$$,
+	'digipay_price_list_call');
+SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_catalogue'')', $$VALUES
+	('server'::name, 'name', 'NOT NULL'), ('kind', 'text', 'NOT NULL'),
+	('code', 'text', 'NOT NULL'), ('name', 'text', ''), ('category', 'text', ''),
+	('brand', 'text', ''), ('seller_name', 'text', ''), ('admin', 'numeric', ''),
+	('commission', 'numeric', ''), ('active', 'boolean', ''), ('status', 'text', ''),
+	('start_cut_off', 'time without time zone', ''),
+	('end_cut_off', 'time without time zone', ''), ('desc', 'text', ''), ('extra', 'jsonb', ''),
+	('listed', 'boolean', 'NOT NULL'), ('synced_at', 'timestamp with time zone', 'NOT NULL')$$,
+	'digipay_catalogue');
+SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_catalogue_change'')', $$VALUES
+	('id'::name, 'bigint', 'NOT NULL IDENTITY a'),
+	('at', 'timestamp with time zone', 'NOT NULL DEFAULT clock_timestamp()'),
+	('server', 'name', 'NOT NULL'), ('kind', 'text', 'NOT NULL'), ('code', 'text', 'NOT NULL'),
+	('what', 'text', 'NOT NULL'), ('before', 'jsonb', ''), ('after', 'jsonb', '')$$,
+	'digipay_catalogue_change');
+
 SELECT results_eq('SELECT * FROM pg_temp.columns(''digipay_unsettled'')', $$VALUES
 	('server'::name, 'name', ''), ('ref_id', 'text', ''), ('state', 'digipay_state', ''),
 	('code', 'text', ''), ('customer_no', 'text', ''), ('age', 'interval', ''),
@@ -223,6 +246,8 @@ SELECT set_eq($$SELECT c.relname, c.relkind FROM pg_class AS c
 		('digipay_event', 'r'),
 	('digipay_event_id_seq', 'S'), ('digipay_fence', 'r'), ('digipay_response_code', 'v'),
 	('digipay_ticket', 'r'), ('digipay_ticket_id_seq', 'S'),
+	('digipay_price_list_call', 'r'), ('digipay_catalogue', 'r'),
+	('digipay_catalogue_change', 'r'), ('digipay_catalogue_change_id_seq', 'S'),
 	('digipay_unsettled', 'v'), ('digipay_product', 'r')
 	UNION ALL SELECT ('digipay_' || view)::name, 'v' FROM contract$$,
 	'these relations and no others');
@@ -286,7 +311,9 @@ FROM pg_class AS c WHERE c.relname IN ('digipay_payment', 'digipay_inquiry', 'di
 SELECT set_eq($$SELECT c::regclass::text, w FROM pg_extension,
 	unnest(extconfig, extcondition) AS u (c, w) WHERE extname = 'digipay'$$,
 	$$VALUES ('digipay_payment', ''), ('digipay_inquiry', ''), ('digipay_event', ''),
-		('digipay_event_id_seq', ''), ('digipay_product', ''), ('digipay_ticket', ''), ('digipay_ticket_id_seq', '')$$,
+		('digipay_event_id_seq', ''), ('digipay_product', ''), ('digipay_ticket', ''), ('digipay_ticket_id_seq', ''),
+		('digipay_catalogue', ''), ('digipay_catalogue_change', ''),
+		('digipay_catalogue_change_id_seq', '')$$,
 	'what a dump carries');
 
 SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'digipay'), false,

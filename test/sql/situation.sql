@@ -35,6 +35,8 @@ CREATE FUNCTION pg_temp.attempt_all() RETURNS SETOF text LANGUAGE sql AS $$
 			server => ''regress_server'')',
 		'SELECT * FROM digipay_health(''regress_server'')',
 		'SELECT digipay_balance(''regress_server'')',
+		'SELECT * FROM digipay_price_list(server => ''regress_server'')',
+		'SELECT * FROM digipay_sync_products(''regress_server'')',
 		'SELECT digipay_deposit(1000, ''BCA'', ''x'', ''regress_server'')',
 		'SELECT digipay_worker_start()']) AS statement $$;
 

@@ -154,7 +154,7 @@ my @messages = $trouble =~ /^\| ((?!message|---)[^|]+) \|/mg;
 cmp_ok(scalar @messages, '>', 30, 'there are messages to look up');
 (my $literals = $source) =~ s/"\s*\n\s*"//g;
 $literals =~ s{/\*.*?\*/}{}gs;
-my $arguments = join '|', qw(ref_id ref_ids year amount payment_code identity_no max_price not_after outcome note timeout body before);
+my $arguments = join '|', qw(ref_id ref_ids year amount payment_code identity_no max_price not_after outcome note timeout body before kind);
 my @stale;
 for my $message (@messages)
 {
