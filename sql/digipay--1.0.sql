@@ -308,7 +308,7 @@ COMMENT ON COLUMN digipay_ticket.message IS 'the provider''s message, of a refus
 COMMENT ON COLUMN digipay_ticket.requested_amount IS 'how much was asked for';
 COMMENT ON COLUMN digipay_ticket.bank IS 'the bank, as asked';
 COMMENT ON COLUMN digipay_ticket.owner_name IS 'name of the bank account''s owner, as asked';
-COMMENT ON COLUMN digipay_ticket.error IS 'why the state is not_sent or unknown';
+COMMENT ON COLUMN digipay_ticket.error IS 'why the state is not_sent or unknown, or why something is missing';
 COMMENT ON COLUMN digipay_ticket.requested_at IS 'when it was asked for';
 COMMENT ON COLUMN digipay_ticket.sent_at IS 'when the request left';
 COMMENT ON COLUMN digipay_ticket.replied_at IS 'when a trusted reply came';

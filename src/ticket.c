@@ -63,7 +63,8 @@ dp_ticket_outcome(const DpAsk *ask, const DpAccount *account,
 {
 	static const DpReply nothing;
 	bool		trusted = response->complete && reply->trusted;
-	const char *error = response->complete ? reply->reason : response->error;
+	const char *error = !response->complete ? response->error :
+		reply->trusted ? NULL : reply->reason;
 	const DpReply *said = trusted ? reply : &nothing;
 	DpParams	params = {0};
 	Datum		jsonb;
@@ -80,8 +81,10 @@ dp_ticket_outcome(const DpAsk *ask, const DpAccount *account,
 		dp_param(&params, jsonb);
 	else
 		dp_param_null(&params);
+	if (!stored)
+		error = "this database cannot hold the reply as jsonb; what it cannot hold is missing";
 	dp_param_positive(&params, response->http_status);
-	dp_param_text(&params, trusted ? NULL : error);
+	dp_param_text(&params, error);
 	if (response->departed)
 		dp_param(&params, TimestampTzGetDatum(response->sent_at));
 	else
@@ -91,9 +94,7 @@ dp_ticket_outcome(const DpAsk *ask, const DpAccount *account,
 	if (!trusted || !stored)
 		dp_journal_event(account->server_name, "",
 						 !response->complete ? "transport" : trusted ? "unstored" : "untrusted",
-						 psprintf("deposit ticket " INT64_FORMAT ": %s", ask->ticket,
-								  trusted ? "this database cannot hold the reply as jsonb" : error),
-						 response);
+						 psprintf("deposit ticket " INT64_FORMAT ": %s", ask->ticket, error), response);
 }
 
 /* After a crash: what was on its way in the last worker's hands is nobody's now. */

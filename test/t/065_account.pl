@@ -272,6 +272,24 @@ DigipayTest::wait_until { ticket()->{state} eq 'unknown' };
 like(ticket()->{error}, qr/a ticket may have been opened/, 'a crash leaves it unknown');
 
 # ---------------------------------------------------------------------------
+# A database that cannot hold all that the provider may say
+
+value(q{CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'});
+DigipayTest::create_account($node, $provider, db => 'latin1', server => 'peer', username => 'latin1',
+	endpoint => 'http://127.0.0.1:' . $peer->port . $DigipayTest::PATH);
+for my $case ([ '{"data":{"rc":"41","message":"Al\u00e9"}}', "Al\xc3\xa9" ], [ '{"data":{"rc":"41","message":"Al\ud83d\ude00"}}', 'Al?' ])
+{
+	answers(400, $case->[0]);
+	fails(q{SET client_encoding = 'UTF8'; SELECT digipay_balance('peer')}, 'PY005', 'LATIN1: the provider\'s words', db => 'latin1',
+		detail => qr/rc 41, "\Q$case->[1]\E/);
+}
+answers(200, '{"data":{"rc":"00","amount":200222,"notes":"\ud83d\ude00"}}');
+$row = DigipayTest::row($node, "SELECT * FROM $DEPOSIT, 'peer')", db => 'latin1');
+is(join(' ', map { $row->{$_} // '-' } qw(state amount notes reply)), 'open 200222 - -', 'LATIN1: a ticket without what it cannot hold');
+like($row->{error}, qr/cannot hold/, 'which is said');
+is($node->safe_psql('latin1', q{SELECT string_agg(kind || ' ' || length(body), ' ') FROM digipay_event}), 'unstored 59', 'and kept');
+
+# ---------------------------------------------------------------------------
 # Where it goes
 
 answers(200, '{"data":{"deposit":7}}');

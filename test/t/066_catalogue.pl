@@ -302,6 +302,19 @@ is(value(q{SELECT count(*) FROM (SELECT code, server FROM digipay_product_family
 is(value(q{SELECT count(*) FROM digipay_pdam WHERE server = 'peer'}), 0, 'in the views as well');
 
 # ---------------------------------------------------------------------------
+# A database that cannot hold all that the provider may say
+
+value(q{CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'});
+DigipayTest::create_account($node, $provider, db => 'latin1', server => 'peer', username => 'latin1',
+	endpoint => 'http://127.0.0.1:' . $peer->port . $DigipayTest::PATH);
+answers(200, '{"data":[{"' . $CODE . '":"a","' . $NAME . '":"\ud83d\ude00"}]}');
+fails(q{SELECT * FROM digipay_sync_products('peer')}, 'PY005', 'LATIN1: a list that cannot be held', db => 'latin1', detail => qr/cannot hold the price list/);
+$node->safe_psql('latin1', 'UPDATE digipay_price_list_call SET called_at = NULL');
+answers(200, '{"data":[{"' . $CODE . '":"a","' . $NAME . '":"Al\u00e9"}]}');
+is($node->safe_psql('latin1', q{SELECT added FROM digipay_sync_products('peer')}), 1, 'LATIN1: and one that can');
+is($node->safe_psql('latin1', q{SELECT encode(textsend(name), 'hex') FROM digipay_catalogue}), '416ce9', 'as it is');
+
+# ---------------------------------------------------------------------------
 # Who may
 
 value('CREATE ROLE clerk LOGIN');

@@ -32,6 +32,16 @@ static const struct
 	{"\xd9\xa1", false, false},
 };
 
+/* of what is an amount, what is more than zero */
+static const struct
+{
+	const char *text;
+	bool		positive;
+}			signs[] = {
+	{"1", true}, {"0.01", true}, {"10", true}, {"00200000", true}, {"1e0", true}, {"5e-3", true},
+	{"0", false}, {"0.00", false}, {"-1", false}, {"-0", false}, {"0e9", false}, {"0.0E+5", false},
+};
+
 int
 main(void)
 {
@@ -45,6 +55,13 @@ main(void)
 			dp_amount_is_numeric(cases[i].text, true) == cases[i].as_number;
 
 		printf("%sok %d - \"%s\"\n", good ? "" : "not ", ++tests, cases[i].text);
+		failures += !good;
+	}
+	for (int i = 0; i < (int) lengthof(signs); i++)
+	{
+		bool		good = dp_amount_is_positive(signs[i].text) == signs[i].positive;
+
+		printf("%sok %d - \"%s\" is more than zero\n", good ? "" : "not ", ++tests, signs[i].text);
 		failures += !good;
 	}
 	memset(longest, '7', sizeof(longest));

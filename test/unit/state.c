@@ -283,9 +283,55 @@ check_the_rest(void)
 	}
 }
 
+/* What a call about the account may conclude, with and without consequences. */
+static void
+check_account(void)
+{
+	static const struct
+	{
+		const char *rc;
+		const char *wrong;
+		int			http_status;
+		int			harmless;	/* a DpState, or -1: not to be believed */
+		int			consequential;
+	}			cases[] = {
+		{NULL, NULL, 200, DP_SUCCEEDED, -1}, {"00", NULL, 200, DP_SUCCEEDED, DP_SUCCEEDED},
+		{"00", NULL, 299, DP_SUCCEEDED, DP_SUCCEEDED}, {"00", NULL, 199, -1, -1},
+		{"00", NULL, 300, -1, -1}, {"00", NULL, 400, -1, -1}, {NULL, NULL, 500, -1, -1},
+		{"00", "x", 200, -1, -1}, {NULL, "x", 200, -1, -1}, {"", NULL, 200, DP_REJECTED, -1},
+		{"41", "x", 400, DP_REJECTED, DP_REJECTED}, {"41", NULL, 200, DP_REJECTED, DP_REJECTED},
+		{"41", "x", 503, DP_REJECTED, -1}, {"85", "x", 429, DP_REJECTED, -1},
+		{"83", "x", 400, DP_REJECTED, DP_REJECTED}, {"02", "x", 200, DP_REJECTED, DP_REJECTED},
+		{"01", "x", 200, DP_REJECTED, -1}, {"70", "x", 200, DP_REJECTED, -1},
+		{"03", "x", 200, DP_REJECTED, -1}, {"99", "x", 200, DP_REJECTED, -1},
+		{"49", "x", 200, DP_REJECTED, -1}, {"74", "x", 200, DP_REJECTED, -1},
+		{"0", "x", 200, DP_REJECTED, -1}, {"XX", "x", 200, DP_REJECTED, -1},
+	};
+	const char *reason;
+	DpState		state;
+
+	for (int i = 0; i < (int) lengthof(cases); i++)
+	{
+		for (int consequential = 0; consequential <= 1; consequential++)
+		{
+			int			wanted = consequential ? cases[i].consequential : cases[i].harmless;
+			bool		good;
+
+			state = DP_UNKNOWN;
+			good = dp_conclude_account(cases[i].rc, cases[i].wrong, cases[i].http_status,
+									   consequential, &state, &reason);
+			ok(good == (wanted >= 0) && good == (reason == NULL) &&
+			   (int) state == (good ? wanted : DP_UNKNOWN),
+			   consequential ? "deposit" : "question", cases[i].rc ? cases[i].rc : "no rc",
+			   cases[i].wrong ? "nothing" : "something");
+		}
+	}
+}
+
 int
 main(void)
 {
+	check_account();
 	check_transitions();
 	check_codes();
 	check_the_rest();
