@@ -16,7 +16,8 @@
  * An input is two characters and the reply's body.  The first has the command
  * in its bits 0 and 1 (pay, inquire, status, webhook); bit 2 says that the reply
  * did not come whole, bit 3 that cJSON runs out of memory, bit 6 that the dialect
- * is digiflazz.  The second chooses the HTTP status.  So "00" before a body is a
+ * is digiflazz, bit 7 that it is a call about the account (balance, deposit, price
+ * list, and that again).  The second chooses the HTTP status.  So "00" before a body is a
  * payment, answered with 200, and "p0" is the same in the other dialect.
  *
  *-------------------------------------------------------------------------
@@ -35,7 +36,9 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 
+#include "charset.h"
 #include "fuzz.h"
 #include "reply.h"
 #include "state.h"
@@ -51,6 +54,8 @@ extern int	LLVMFuzzerRunDriver(int *argc, char ***argv,
 #define BODY_MAX	(1024 * 1024)
 
 static const DpCommand commands[4] = {DP_PAY, DP_INQUIRE, DP_STATUS, DP_WEBHOOK};
+
+static const DpCommand calls[4] = {DP_BALANCE, DP_DEPOSIT, DP_PRICE_LIST, DP_PRICE_LIST};
 
 /* '0' is the first, so '0' to '?' are all of them. */
 static const int http_statuses[16] = {
@@ -122,6 +127,64 @@ print_outcomes(void)
 	fprintf(stderr, " untrusted " UINT64_FORMAT "\n", outcomes[DP_REVIEW + 1]);
 }
 
+/* Does the list, read by jsonb, have rows with a code each, none of them twice? */
+static bool
+is_good_list(DpDialect dialect, Jsonb *list)
+{
+	const char *key = dialect == DP_DIGIFLAZZ ? "buyer_sku_code" : "code";
+	uint32		rows = JsonContainerSize(&list->root);
+	JsonbValue **codes = palloc((rows + 1) * sizeof(JsonbValue *));
+
+	if (!JB_ROOT_IS_ARRAY(list) || JB_ROOT_IS_SCALAR(list) || rows == 0)
+		return false;
+	for (uint32 i = 0; i < rows; i++)
+	{
+		JsonbValue *row = getIthJsonbValueFromContainer(&list->root, i);
+
+		if (row->type != jbvBinary || !JsonContainerIsObject(row->val.binary.data))
+			return false;
+		codes[i] = getKeyJsonValueFromContainer(row->val.binary.data, key, strlen(key), NULL);
+		if (codes[i] == NULL || codes[i]->type != jbvString || codes[i]->val.string.len == 0)
+			return false;
+		for (uint32 j = 0; j < i; j++)
+		{
+			if (codes[j]->val.string.len == codes[i]->val.string.len &&
+				memcmp(codes[j]->val.string.val, codes[i]->val.string.val,
+					   codes[i]->val.string.len) == 0)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The verdict on the answer to a call about the account. */
+static DpState
+judge_call(DpCommand command, DpDialect dialect, const DpResponse *response,
+		   const DpReply *reply)
+{
+	bool		success = reply->trusted && reply->state == DP_SUCCEEDED;
+	Datum		data;
+
+	if (reply->trusted != (reply->reason == NULL))
+		fuzz_found("trusted %d, reason %s", reply->trusted, reply->reason);
+	if (reply->trusted && !response->complete)
+		fuzz_found("a reply is trusted that did not come whole");
+	if (reply->trusted && !success && (reply->rc == NULL || strcmp(reply->rc, "00") == 0))
+		fuzz_found("a refusal without a code");
+	if (!success)
+		return reply->trusted ? DP_REJECTED : DP_UNKNOWN;
+	if (response->http_status < 200 || response->http_status >= 300)
+		fuzz_found("a success with HTTP status %d", response->http_status);
+	if (command == DP_PRICE_LIST && dp_json_to_jsonb(reply->data, &data) &&
+		!is_good_list(dialect, DatumGetJsonbP(data)))
+		fuzz_found("a bad list is believed");
+	if (command != DP_PRICE_LIST)
+		(void) DirectFunctionCall3(numeric_in,
+								   CStringGetDatum(command == DP_BALANCE ? reply->deposit : reply->amount),
+								   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return DP_SUCCEEDED;
+}
+
 /*
  * Have an input read, and the outcome judged; true, and the state that it speaks
  * of, if the reply is trusted.
@@ -139,7 +202,8 @@ read_and_judge(const DpAsk *ask, DpDialect dialect, const DpResponse *response,
 		fuzz_found("a reply is trusted that cJSON could not read");
 	json_left = -1;
 	fuzz_guard_check();
-	*state = fuzz_judge(ask, dialect, response, &reply);
+	*state = ask->command >= DP_BALANCE ? judge_call(ask->command, dialect, response, &reply) :
+		fuzz_judge(ask, dialect, response, &reply);
 	fuzz_guard_check();
 	outcomes[reply.trusted ? *state : DP_REVIEW + 1]++;
 	return reply.trusted;
@@ -158,7 +222,7 @@ fuzz_one(const uint8_t *data, size_t size)
 	CHECK_FOR_INTERRUPTS();
 	if (size < FUZZ_HEAD_SIZE || size - FUZZ_HEAD_SIZE > BODY_MAX)
 		return 0;
-	ask.command = commands[data[0] & 3];
+	ask.command = (data[0] & 0x80) != 0 ? calls[data[0] & 3] : commands[data[0] & 3];
 	dialect = (data[0] & 0x40) != 0 ? DP_DIGIFLAZZ : DP_DIGISWITCH;
 	strcpy(ask.ref_id, ask_ref_id);
 	strcpy(ask.customer_no, ask_customer_no);

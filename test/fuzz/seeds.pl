@@ -104,6 +104,25 @@ seed("not-found-$_", with(rc => '"02"', status => '"Gagal"', message => '"data b
 seed('incomplete', $good, '40');
 seed("out-of-memory-$_", with(x => '"' . 'y' x $_ . '"'), '80') for 0 .. 60;
 
+# ------------------------------------------------- calls about the account
+
+for my $call (0 .. 3)
+{
+	my $row = '{"code":"a","name":"A","status":true,"admin":2500,"x":[{"code":"b"}]}';
+	my $df = $row =~ s/"code":"a"/"buyer_sku_code":"a"/r;
+
+	for my $body ('{"deposit":100.5}', '{"rc":"00","amount":200123,"notes":"BCA"}', '{"rc":"83","message":"limit"}',
+		'{"rc":"41"}', '{"rc":"03"}', '{}', '[]', '[1]', '[{}]', 'null', '"x"', "[$row]", "[$df]",
+		"[$row," . $row =~ s/"a"/"b"/r . ']', "[$df," . $df =~ s/"a"/"b"/r . ']', "[$row,$row]", "[$df,{}]",
+		'[{"code":{"code":"a"}}]', '[[{"code":"a"}]]', '[{"code":"\\u0061"},{"code":"a"}]')
+	{
+		for my $dialect (0, 0x40)
+		{
+			seed("call-$call", qq({"data":$body}), chr(0x80 | 0x30 | $dialect | $call) . $_) for 0, 5, 9;
+		}
+	}
+}
+
 # ----------------------------------------------------------- malformed JSON
 
 seed('nul-escape', with($_ => '"00\u0000"')) for qw(rc status sn x);
