@@ -392,9 +392,11 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		TIMESTAMPTZOID, BOOLOID}
 	},
 	[DP_SQL_RECOVER_TICKETS] = {
-		"UPDATE $S.digipay_ticket t SET state = 'unknown', error = $1 WHERE t.id IN"
+		"WITH done AS (UPDATE $S.digipay_ticket t SET state = 'unknown', error = $1 WHERE t.id IN"
 		" (SELECT s.id FROM $S.digipay_ticket s WHERE s.state = 'sending'"
-		" AND s.requested_at < $2 FOR UPDATE SKIP LOCKED)",
+		" AND s.requested_at < $2 FOR UPDATE SKIP LOCKED) RETURNING t.id)"
+		" SELECT (SELECT count(*) FROM $S.digipay_ticket s WHERE s.state = 'sending'"
+		" AND s.requested_at < $2) - (SELECT count(*) FROM done)",
 		2, {TEXTOID, TIMESTAMPTZOID}
 	},
 	[DP_SQL_FIND_TICKET] = {

@@ -97,8 +97,11 @@ dp_ticket_outcome(const DpAsk *ask, const DpAccount *account,
 						 psprintf("deposit ticket " INT64_FORMAT ": %s", ask->ticket, error), response);
 }
 
-/* After a crash: what was on its way in the last worker's hands is nobody's now. */
-void
+/*
+ * After a crash: what was on its way in the last worker's hands is nobody's now.
+ * False if somebody has locked some of it.
+ */
+bool
 dp_ticket_recover(TimestampTz before)
 {
 	DpParams	params = {0};
@@ -106,6 +109,7 @@ dp_ticket_recover(TimestampTz before)
 	dp_param_text(&params, "the worker ended while the answer was awaited; a ticket may have been opened");
 	dp_param(&params, TimestampTzGetDatum(before));
 	(void) dp_run(DP_SQL_RECOVER_TICKETS, &params);
+	return dp_result_long(1) == 0;
 }
 
 /*

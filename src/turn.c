@@ -166,7 +166,7 @@ log_trouble(const ErrorData *error, const DpJob *culprit)
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("digipay could not write to the journal: %s", error->message),
-			 culprit == NULL ? 0 :
+			 culprit == NULL || culprit->ask.ref_id[0] == '\0' ? 0 :
 			 errdetail("The payment is \"%s\".", culprit->ask.ref_id),
 			 errhint("What is on its way is kept and tried again.")));
 }

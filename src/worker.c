@@ -76,6 +76,8 @@ static bool question_waits = false; /* one of them, for its turn */
 static TimestampTz started_at;	/* what left before is not ours */
 static bool leftover = false;	/* rows of the last worker that are locked */
 static TimestampTz recover_at;	/* when to try them again */
+static bool tickets_left = true;	/* the same of deposit tickets, for which no payment waits */
+static TimestampTz recover_tickets_at = 0;
 
 static bool stopping = false;
 static TimestampTz stop_by = 0;
@@ -117,7 +119,6 @@ recover(void)
 {
 	int			lost = dp_journal_recover(started_at, &leftover);
 
-	dp_ticket_recover(started_at);
 	dp_transaction_commit();
 	if (lost > 0)
 		ereport(LOG,
@@ -163,6 +164,36 @@ recover_leftover(void)
 		FlushErrorState();
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+}
+
+/* The same for deposit tickets, in a transaction of their own. */
+static void
+recover_tickets(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	recover_tickets_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), IDLE_LOOK_MS);
+	dp_transaction_be_patient(false);
+	PG_TRY();
+	{
+		if (dp_transaction_begin())
+		{
+			tickets_left = !dp_ticket_recover(started_at);
+			dp_transaction_commit();
+		}
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		/* somebody's lock is no news */
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			EmitErrorReport();
+		dp_transaction_abort();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	dp_transaction_be_patient(true);
 	MemoryContextSwitchTo(old);
 }
 
@@ -660,6 +691,8 @@ digipay_worker_main(Datum arg)
 		dp_transaction_hold_journal(dp_job_count() > 0);
 		if (leftover && recover_at <= GetCurrentTimestamp())
 			recover_leftover();
+		if (tickets_left && recover_tickets_at <= GetCurrentTimestamp())
+			recover_tickets();
 		dp_transport_drive();
 		dp_payment_collect();
 		if (stopping)

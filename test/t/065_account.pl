@@ -267,7 +267,17 @@ DigipayTest::wait_until { ticket()->{state} eq 'sending' };
 DigipayTest::crash($node);
 $lost->finish;
 $node->start;
-value('SELECT digipay_worker_start()');
+{
+	my $holder = DigipayTest::session($node);
+	$holder->query_safe('BEGIN; LOCK TABLE digipay_ticket');
+	is(value(q{SELECT state FROM digipay_pay('pln', '530000000001', 'b4')}), 'succeeded', 'a lock on the tickets holds up no payment');
+	sleep 1.5;
+	$holder->query_safe('COMMIT; BEGIN; SELECT * FROM digipay_ticket FOR UPDATE');
+	sleep 1.5;
+	is(ticket()->{state}, 'sending', 'what is locked waits');
+	$holder->query_safe('ROLLBACK');
+	$holder->quit;
+}
 DigipayTest::wait_until { ticket()->{state} eq 'unknown' };
 like(ticket()->{error}, qr/a ticket may have been opened/, 'a crash leaves it unknown');
 
@@ -319,7 +329,7 @@ fails('SELECT digipay_balance()', '42501', 'not everybody', role => 'clerk');
 value('GRANT EXECUTE ON FUNCTION digipay_balance TO clerk');
 fails('SELECT digipay_balance()', '42501', 'USAGE is needed', role => 'clerk', message => qr/foreign server/);
 value('GRANT USAGE ON FOREIGN SERVER digipay TO clerk');
-is(value('SET ROLE clerk; SELECT digipay_balance()'), '30000', 'and enough');
+is(value('SET ROLE clerk; SELECT digipay_balance()'), '20000', 'and enough');
 fails(q{BEGIN READ ONLY; SELECT digipay_balance()}, '25006', 'not in a read-only transaction');
 fails(q{SELECT digipay_balance('nothing')}, '42704', 'no such server');
 fails("SELECT $DEPOSIT)", '42501', 'for deposits as well', role => 'clerk');
