@@ -70,6 +70,8 @@ INSERT INTO contract VALUES
 	'stable', false, 'safe', false, true),
 ('digipay_receipt', 'ref_id text, server name DEFAULT NULL::name', 'text',
 	'stable', false, 'safe', false, true),
+('digipay_is_open', 'code text, at timestamp with time zone DEFAULT now(), '
+	'server name DEFAULT NULL::name', 'boolean', 'stable', false, 'safe', false, true),
 -- what only reads its arguments
 ('digipay_detail', 'payment digipay_payment', 'SETOF digipay_detail_row', 'immutable', true, 'safe',
 	true, true),
@@ -91,6 +93,14 @@ INSERT INTO contract VALUES
 	'amount numeric, fine numeric, other numeric, admin numeric)',
 	'immutable', false, 'safe', true, true),
 ('digipay_rupiah', 'amount numeric', 'text', 'immutable', true, 'safe', true, true),
+('digipay_to_boolean', 'value text', 'boolean', 'immutable', true, 'safe', true, true),
+('digipay_to_time', 'value text', 'time without time zone', 'immutable', true, 'safe', true, true),
+('digipay_price_list_json', 'list jsonb, dialect text', 'TABLE(name text, category text, brand text, '
+	'type text, seller_name text, price numeric, admin numeric, commission numeric, code text, '
+	'active boolean, buyer_active boolean, seller_active boolean, status text, '
+	'unlimited_stock boolean, stock numeric, multi boolean, '
+	'start_cut_off time without time zone, end_cut_off time without time zone, '
+	'"desc" text, extra jsonb)', 'immutable', false, 'safe', true, true),
 -- what CREATE SERVER calls
 ('digipay_validator', 'options text[], catalog oid', 'void', 'stable', true, 'safe', true, true);
 
@@ -130,7 +140,8 @@ SELECT is(d.public, c.public, c.name || ': EXECUTE for ' || CASE WHEN c.public T
 	ELSE 'the owner only' END)
 FROM contract AS c LEFT JOIN delivered AS d USING (name);
 SELECT is(d.lanname, CASE WHEN c.name IN ('digipay_product_stats', 'digipay_receipt',
-	'digipay_rupiah') THEN 'sql'::name ELSE 'c' END, c.name || ': language')
+	'digipay_rupiah', 'digipay_to_boolean', 'digipay_to_time', 'digipay_price_list_json',
+	'digipay_is_open') THEN 'sql'::name ELSE 'c' END, c.name || ': language')
 FROM contract AS c LEFT JOIN delivered AS d USING (name);
 SELECT is(d.prosecdef, false, c.name || ': not SECURITY DEFINER')
 FROM contract AS c LEFT JOIN delivered AS d USING (name);

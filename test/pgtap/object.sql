@@ -85,8 +85,9 @@ SELECT set_eq($$SELECT p.proname FROM member AS m
 	JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	WHERE has_function_privilege('public', p.oid, 'EXECUTE')$$,
 	$$VALUES ('digipay_bill_json'::name), ('digipay_detail'), ('digipay_detail_json'),
-		('digipay_period'), ('digipay_response_codes'), ('digipay_rupiah'), ('digipay_samsat_no'),
-		('digipay_to_date'), ('digipay_to_integer'), ('digipay_to_numeric'), ('digipay_validator')$$,
+		('digipay_period'), ('digipay_price_list_json'), ('digipay_response_codes'), ('digipay_rupiah'), ('digipay_samsat_no'),
+		('digipay_to_boolean'), ('digipay_to_date'), ('digipay_to_integer'), ('digipay_to_numeric'),
+		('digipay_to_time'), ('digipay_validator')$$,
 	'PUBLIC may call the pure functions only');
 SELECT ok(NOT has_foreign_data_wrapper_privilege('public', 'digipay', 'USAGE'),
 	'PUBLIC cannot make a server');
