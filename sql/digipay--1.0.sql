@@ -884,13 +884,14 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.digipay_product', '');
 -- Your own codes go first, then the documented ones, then what the catalogue says:
 -- a brand or a category that has one family only.
 CREATE VIEW @extschema@.digipay_product_family AS
-	WITH documented (code, family) AS (VALUES
+	-- not materialized, or no report would run in parallel
+	WITH documented (code, family) AS NOT MATERIALIZED (VALUES
 		('pln', 'pln'), ('dspln', 'pln'), ('BPLN', 'pln'), ('pdam', 'pdam'), ('hp', 'hp'),
 		('internet', 'internet'), ('bpjs', 'bpjs'), ('multifinance', 'multifinance'),
 		('pbb', 'pbb'), ('cimahi', 'pbb'), ('pgas', 'pgas'), ('tv', 'tv'),
 		('plnnontaglis', 'plnnontaglis'), ('emoney', 'emoney'), ('samsat', 'samsat'),
 		('bpjstk', 'bpjstk'), ('bpjstkpu', 'bpjstkpu'), ('pdl', 'pdl')
-	), named (name, family) AS (VALUES
+	), named (name, family) AS NOT MATERIALIZED (VALUES
 		('PLN PASCABAYAR', 'pln'), ('PLN POSTPAID', 'pln'), ('PDAM', 'pdam'),
 		('HP PASCABAYAR', 'hp'), ('INTERNET PASCABAYAR', 'internet'), ('BPJS KESEHATAN', 'bpjs'),
 		('MULTIFINANCE', 'multifinance'), ('PBB', 'pbb'), ('GAS NEGARA', 'pgas'),
@@ -1214,29 +1215,28 @@ COMMENT ON VIEW @extschema@.digipay_pending_age IS
 'what is not final, or waits for a person, by its age; always all the buckets';
 
 -- What the provider's replies tell of the deposit.  A balance is of the day of
--- the reply; mostly that is the payment's own, and what was answered on another
--- day is few and in an index.  What was refunded since has the balance of its
--- booking, but the reply of its refund.
-CREATE INDEX digipay_payment_answered_idx
+-- the reply: mostly that is the payment's own, and of what was asked about, which
+-- is little and in an index, that of the answer.  What was refunded since has the
+-- balance of its booking, but the reply of its refund.
+CREATE INDEX digipay_payment_asked_idx
 	ON @extschema@.digipay_payment ((timezone('Asia/Jakarta', replied_at)::date))
-	WHERE timezone('Asia/Jakarta', replied_at)::date <> day;
-COMMENT ON INDEX @extschema@.digipay_payment_answered_idx IS
-'what was answered on another day than it was asked for, by the day of the answer; for reports';
+	WHERE status_checks > 0;
+COMMENT ON INDEX @extschema@.digipay_payment_asked_idx IS
+'what the provider was asked about, by the day of its answer; for reports';
 
 CREATE VIEW @extschema@.digipay_booking AS
 	SELECT p.day, p.account, p.server, p.ref_id,
 		CASE p.state WHEN 'refunded' THEN coalesce(p.sent_at, p.requested_at) ELSE p.replied_at END AS replied_at,
 		p.price, p.balance
 	FROM @extschema@.digipay_payment p
-	WHERE (timezone('Asia/Jakarta', p.replied_at)::date = p.day OR p.state = 'refunded')
+	WHERE (p.status_checks = 0 OR p.state = 'refunded')
 		AND p.state IN ('succeeded', 'refunded') AND NOT p.testing
 		AND p.price IS NOT NULL AND p.balance IS NOT NULL
 	UNION ALL
 	SELECT timezone('Asia/Jakarta', p.replied_at)::date, p.account, p.server, p.ref_id,
 		p.replied_at, p.price, p.balance
 	FROM @extschema@.digipay_payment p
-	WHERE timezone('Asia/Jakarta', p.replied_at)::date <> p.day
-		AND p.state = 'succeeded' AND NOT p.testing
+	WHERE p.status_checks > 0 AND p.state = 'succeeded' AND NOT p.testing
 		AND p.price IS NOT NULL AND p.balance IS NOT NULL;
 COMMENT ON VIEW @extschema@.digipay_booking IS
 'what was taken from a deposit and what was left of it, by the day of the reply';
@@ -1269,8 +1269,7 @@ CREATE VIEW @extschema@.digipay_balance_gap AS
 		CROSS JOIN LATERAL (
 			WITH today AS MATERIALIZED (
 				SELECT b.account, b.server, b.ref_id, b.replied_at, b.balance,
-					b.balance + b.price AS before,
-					lag(b.balance) OVER (PARTITION BY b.account ORDER BY b.replied_at) AS previous
+					b.balance + b.price AS before
 				FROM @extschema@.digipay_booking b
 				WHERE b.day = d.day AND b.price <> 0
 			), edge AS MATERIALIZED (
@@ -1284,7 +1283,7 @@ CREATE VIEW @extschema@.digipay_balance_gap AS
 				SELECT p.account, p.balance
 				FROM @extschema@.digipay_payment p
 				WHERE timezone('Asia/Jakarta', p.replied_at)::date IN (d.day - 1, d.day + 1)
-					AND timezone('Asia/Jakarta', p.replied_at)::date <> p.day AND p.state = 'succeeded' AND NOT p.testing AND p.balance IS NOT NULL
+					AND p.status_checks > 0 AND p.state = 'succeeded' AND NOT p.testing AND p.balance IS NOT NULL
 				UNION ALL
 				(SELECT p.account, p.balance
 				FROM @extschema@.digipay_payment p
@@ -1294,22 +1293,34 @@ CREATE VIEW @extschema@.digipay_balance_gap AS
 				ORDER BY p.requested_at
 				LIMIT 1000)
 			), suspect AS MATERIALIZED (
-				SELECT t.account, t.server, t.ref_id, t.replied_at, t.before, t.previous,
+				SELECT t.account, t.server, t.ref_id, t.replied_at, t.before,
 					row_number() OVER (PARTITION BY t.account ORDER BY t.replied_at) AS no
 				FROM today t
-				WHERE t.before IS DISTINCT FROM t.previous
-					AND (t.account, t.before) NOT IN (SELECT k.account, k.balance FROM today k)
+				WHERE (t.account, t.before) NOT IN (SELECT k.account, k.balance FROM today k)
 					AND (t.account, t.before) NOT IN (SELECT e.account, e.balance FROM edge e)
+			), opening AS MATERIALIZED (
+				SELECT t.account, min(t.replied_at) AS at
+				FROM today t
+				GROUP BY t.account
+			), sequence AS MATERIALIZED (
+				SELECT t.account, t.ref_id,
+					lag(t.balance) OVER (PARTITION BY t.account ORDER BY t.replied_at) AS previous
+				FROM today t
+				-- where there is more to explain than how the day began
+				WHERE t.account IN (SELECT s.account FROM suspect s JOIN opening o ON o.account = s.account
+					WHERE s.replied_at > o.at)
 			)
 			SELECT s.account, s.server, s.ref_id, s.replied_at, s.before,
-				coalesce(s.previous, last.balance) AS expected
+				coalesce(q.previous, last.balance) AS expected
 			FROM suspect s
+				LEFT JOIN sequence q ON q.account = s.account AND q.ref_id = s.ref_id
 				LEFT JOIN LATERAL (
 					SELECT p.balance
 					FROM @extschema@.digipay_payment p
 					WHERE s.no = 1 AND p.account = s.account
 						AND p.requested_at >= d.midnight - interval '31 days' AND p.requested_at < d.midnight
-						AND (p.replied_at < d.midnight OR p.state = 'refunded')
+						-- not what counts today
+						AND NOT (p.status_checks > 0 AND p.state = 'succeeded' AND p.replied_at >= d.midnight)
 						AND p.state IN ('succeeded', 'refunded') AND NOT p.testing AND p.balance IS NOT NULL
 					ORDER BY p.requested_at DESC
 					LIMIT 1

@@ -375,7 +375,8 @@ SELECT is((SELECT closing FROM digipay_balance_trend WHERE account = 'refunded b
 SELECT results_eq($$SELECT day, opening, closing, paid FROM digipay_balance_trend WHERE account IN ('next day',
 	'late') ORDER BY account, day$$,
 	$$VALUES (date '2024-05-02', 105::numeric, 85::numeric, 10::numeric), ('2024-05-03', 100, 90, 10),
-	('2024-05-03', 100, 80, 20), ('2024-05-10', 80, 70, 10)$$, 'by the day of the reply');
+	('2024-05-02', 100, 90, 10), ('2024-05-03', 90, 80, 10), ('2024-05-10', 80, 70, 10)$$,
+		'by the day of the reply, where it was asked for');
 SELECT results_eq($$SELECT opening, closing, paid FROM digipay_balance_trend WHERE account = 'no booking'$$,
 	$$VALUES (100::numeric, 80::numeric, 20::numeric)$$, 'digipay_balance_trend of bookings only');
 SELECT is((SELECT count(*) FROM digipay_booking WHERE account = 'no booking'), 2::bigint,

@@ -286,9 +286,8 @@ SELECT results_eq($$SELECT regexp_replace(pg_get_indexdef(i.indexrelid), ' ON \S
 	'CREATE INDEX digipay_event_ref_id_idx ON digipay_event USING btree (ref_id, server)',
 	'CREATE INDEX digipay_event_verdict_idx ON digipay_event USING btree (id) '
 		'WHERE (kind = ANY (ARRAY[''cancelled''::text, ''settled''::text]))',
-	'CREATE INDEX digipay_payment_answered_idx ON digipay_payment USING btree '
-		'(((timezone(''Asia/Jakarta''::text, replied_at))::date)) '
-		'WHERE ((timezone(''Asia/Jakarta''::text, replied_at))::date <> day)',
+	'CREATE INDEX digipay_payment_asked_idx ON digipay_payment USING btree '
+		'(((timezone(''Asia/Jakarta''::text, replied_at))::date)) WHERE (status_checks > 0)',
 	'CREATE INDEX digipay_payment_day_idx ON digipay_payment USING btree (day)',
 	'CREATE INDEX digipay_payment_next_check_at_idx ON digipay_payment USING btree (next_check_at) '
 		'WHERE (next_check_at IS NOT NULL)',
