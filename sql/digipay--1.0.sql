@@ -969,6 +969,8 @@ DO $make$
 DECLARE
 	common CONSTANT text := 'p.server, p.ref_id, p.day, p.state, p.code, p.customer_no, p.name, '
 		'p.price, p.selling_price, p.admin, p.base_commission, p.sn, p.requested_at, p.final_at';
+	comments jsonb := '{"family": "the family of the product; NULL: not known, see digipay_product"}';
+	views regclass[] := ARRAY['@extschema@.digipay_product_payment'::regclass];
 	view record;
 	field record;
 BEGIN
@@ -1059,29 +1061,21 @@ BEGIN
 			view.name, common, view.columns, '@extschema@', view.family);
 		EXECUTE format('COMMENT ON VIEW %s IS %L', view.name,
 			format('the payments of the family %s, tests left out, with the fields of their bills', view.family));
-		FOR field IN
-			SELECT a.attname AS name, coalesce(view.comments->>a.attname,
-				CASE WHEN a.attname LIKE '%\_text' THEN left(a.attname, -5) || ', as sent' END,
-				CASE WHEN a.attname LIKE '%\_m2' THEN left(a.attname, -3) || ', in square metres' END,
-				pg_catalog.col_description('@extschema@.digipay_payment'::regclass, j.attnum)) AS comment
-			FROM pg_catalog.pg_attribute a
-				LEFT JOIN pg_catalog.pg_attribute j
-					ON j.attrelid = '@extschema@.digipay_payment'::regclass AND j.attname = a.attname
-			WHERE a.attrelid = view.name::regclass AND a.attnum > 0
-		LOOP
-			EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', view.name, field.name, field.comment);
-		END LOOP;
+		comments := comments || view.comments;
+		views := views || view.name::regclass;
 	END LOOP;
 
 	FOR field IN
-		SELECT a.attname AS name, coalesce(pg_catalog.col_description('@extschema@.digipay_payment'::regclass, j.attnum),
-			'the family of the product; NULL: not known, see digipay_product') AS comment
-		FROM pg_catalog.pg_attribute a
-			LEFT JOIN pg_catalog.pg_attribute j
+		SELECT a.attrelid::regclass AS view, a.attname AS name, coalesce(comments->>a.attname,
+			CASE WHEN a.attname LIKE '%\_text' THEN left(a.attname, -5) || ', as sent' END,
+			CASE WHEN a.attname LIKE '%\_m2' THEN left(a.attname, -3) || ', in square metres' END,
+			col_description(j.attrelid, j.attnum)) AS comment
+		FROM pg_attribute a
+			LEFT JOIN pg_attribute j
 				ON j.attrelid = '@extschema@.digipay_payment'::regclass AND j.attname = a.attname
-		WHERE a.attrelid = '@extschema@.digipay_product_payment'::regclass AND a.attnum > 0
+		WHERE a.attrelid = ANY (views) AND a.attnum > 0
 	LOOP
-		EXECUTE format('COMMENT ON COLUMN %s.digipay_product_payment.%I IS %L', '@extschema@', field.name, field.comment);
+		EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', field.view, field.name, field.comment);
 	END LOOP;
 END
 $make$;

@@ -163,6 +163,13 @@ pay(FunctionCallInfo fcinfo, const DpAsk *ask, DpAccount *account)
 	return found.row;
 }
 
+/*
+ * digipay_pay(code, customer_no, ref_id, testing, server, max_price) returns
+ * digipay_payment
+ *
+ * Pay a bill and wait for the provider's answer.  An ERROR other than a cancel
+ * means that nothing was sent.
+ */
 Datum
 digipay_pay(PG_FUNCTION_ARGS)
 {
@@ -280,6 +287,10 @@ digipay_worker_start(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(dp_launch_ensure());
 }
 
+/*
+ * digipay_worker_stop() returns boolean: end this database's worker, if there
+ * is one.
+ */
 Datum
 digipay_worker_stop(PG_FUNCTION_ARGS)
 {
@@ -335,6 +346,7 @@ constant(const char *text, bool *isnull)
 	return *isnull ? (Datum) 0 : CStringGetTextDatum(text);
 }
 
+/* digipay_response_codes() returns the list of state.c as rows. */
 Datum
 digipay_response_codes(PG_FUNCTION_ARGS)
 {

@@ -35,6 +35,10 @@ amount_datum(const char *text)
 							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 }
 
+/*
+ * digipay_balance(server) returns numeric: what the provider says is left;
+ * PY005 without a trustworthy answer.
+ */
 Datum
 digipay_balance(PG_FUNCTION_ARGS)
 {
@@ -81,6 +85,11 @@ take_deposit(FunctionCallInfo fcinfo, DpAsk *ask)
 	dp_take_text(fcinfo, 2, "owner_name", ask->owner_name, DP_OWNER_NAME_MAX);
 }
 
+/*
+ * digipay_deposit(amount, bank, owner_name, server) returns digipay_ticket
+ *
+ * Open a deposit ticket.  PY001: none was asked for.  PY005: there may be one.
+ */
 Datum
 digipay_deposit(PG_FUNCTION_ARGS)
 {
@@ -154,6 +163,10 @@ no_product(const DpAsk *ask)
 			 errhint("Call again in five minutes; digipay_price_list without a code has all products.")));
 }
 
+/*
+ * digipay_price_list(kind, code, server) returns the rows of the list, never none: what
+ * is no list is PY005.
+ */
 Datum
 digipay_price_list(PG_FUNCTION_ARGS)
 {
@@ -178,6 +191,10 @@ digipay_price_list(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * digipay_sync_products(server) returns how many products there are, and how many
+ * of them are new, changed, gone or back.  An error leaves the catalogue as it was.
+ */
 Datum
 digipay_sync_products(PG_FUNCTION_ARGS)
 {

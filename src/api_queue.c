@@ -71,6 +71,12 @@ warn_unless_preloaded(void)
 				 errhint("Add digipay to shared_preload_libraries, and this database to digipay.databases.")));
 }
 
+/*
+ * digipay_submit(code, customer_no, ref_id, testing, server, max_price, not_after)
+ * returns digipay_payment
+ *
+ * Queue a payment in the caller's transaction.
+ */
 Datum
 digipay_submit(PG_FUNCTION_ARGS)
 {
@@ -125,6 +131,10 @@ find_settled(const DpAccount *account, DpAsk *ask, DpFound *found)
 		dp_lookup_bill(account, ask);	/* raises: it has gone meanwhile */
 }
 
+/*
+ * digipay_cancel(ref_id, server) returns digipay_payment: take back what is queued;
+ * 55000 for what is not, or not any more.
+ */
 Datum
 digipay_cancel(PG_FUNCTION_ARGS)
 {
@@ -172,6 +182,10 @@ take_verdict(FunctionCallInfo fcinfo, int argno)
 	return outcome;
 }
 
+/*
+ * digipay_settle(ref_id, outcome, note, server) returns digipay_payment: a person's
+ * verdict on what is in review; 55000 for what is not.
+ */
 Datum
 digipay_settle(PG_FUNCTION_ARGS)
 {
@@ -246,6 +260,10 @@ deadline_after(long ms)
 	return GetCurrentTimestamp() + (int64) ms * 1000;
 }
 
+/*
+ * digipay_wait(ref_id, timeout, server) returns digipay_payment: its row when it is
+ * final or in review, or when the time is over.
+ */
 Datum
 digipay_wait(PG_FUNCTION_ARGS)
 {
@@ -288,6 +306,10 @@ take_element(Datum item, bool isnull, DpAsk *ask)
 	strlcpy(ask->ref_id, ref_id, sizeof(ask->ref_id));
 }
 
+/*
+ * digipay_wait_all(ref_ids, timeout, server) returns setof digipay_payment, in the
+ * order of the array; one time-out for all.
+ */
 Datum
 digipay_wait_all(PG_FUNCTION_ARGS)
 {
@@ -350,6 +372,10 @@ have_done(const DpAsk *ask, DpAnswer *answer)
 	return true;
 }
 
+/*
+ * digipay_status(ref_id, server, refresh) returns digipay_payment: asks the provider,
+ * unless that was done within the pace, or it is final and refresh is false.
+ */
 Datum
 digipay_status(PG_FUNCTION_ARGS)
 {
@@ -402,6 +428,10 @@ refuse_forged(const DpAccount *account)
 			 errhint("Check webhook_secret, and that the body is passed on byte by byte.")));
 }
 
+/*
+ * digipay_webhook(body, signature, server) returns digipay_payment: applies a call-back;
+ * 42501 if its signature is wrong, NULL if it is about no payment.
+ */
 Datum
 digipay_webhook(PG_FUNCTION_ARGS)
 {
@@ -463,6 +493,10 @@ milliseconds(uint64 us)
 							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 }
 
+/*
+ * digipay_stats() returns the worker's counters: one row, or none without a
+ * worker.
+ */
 Datum
 digipay_stats(PG_FUNCTION_ARGS)
 {

@@ -159,6 +159,7 @@ tax_year(Jsonb *desc)
 	return NULL;
 }
 
+/* An amount into its column; NULL where there is none. */
 static void
 put_amount(Numeric amount, int column, Datum *values, bool *nulls)
 {

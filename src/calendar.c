@@ -161,6 +161,7 @@ take_year(const char *at)
 	return digits == 4 && year >= FIRST_YEAR && year <= LAST_YEAR ? year : 0;
 }
 
+/* It is this month, if that is one that a bill may be for. */
 static void
 set_month(Period *period, int year, int month)
 {

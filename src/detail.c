@@ -233,6 +233,7 @@ put_row(void *taker, Datum *values, bool *nulls)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/* digipay_detail_json("desc" jsonb) returns setof digipay_detail_row. */
 Datum
 digipay_detail_json(PG_FUNCTION_ARGS)
 {
@@ -240,6 +241,10 @@ digipay_detail_json(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * digipay_detail(payment digipay_payment) returns setof digipay_detail_row:
+ * the same of a whole row.
+ */
 Datum
 digipay_detail(PG_FUNCTION_ARGS)
 {

@@ -23,6 +23,7 @@ void		_PG_init(void);
 #ifdef DP_HAS_SHMEM_REQUEST_HOOK
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 
+/* Ask for our share of the main shared memory. */
 static void
 request_shmem(void)
 {

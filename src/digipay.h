@@ -39,6 +39,12 @@
 #define DP_ERRCODE_MAX_PRICE		MAKE_SQLSTATE('P', 'Y', '0', '0', '6')
 
 /*
+ * Asia/Jakarta, by whose days the provider counts, is so far ahead of UTC, all
+ * year round; in microseconds.
+ */
+#define DP_JAKARTA_AHEAD	(INT64CONST(7) * USECS_PER_HOUR)
+
+/*
  * The two spellings of one API.  A server's option says which one is spoken at
  * that moment: each request, its reply and each call-back go by the account that
  * was loaded for them, and nothing remembers in which one a payment was made.

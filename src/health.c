@@ -276,6 +276,10 @@ look_at_provider(ReturnSetInfo *list, const DpAccount *account)
 		look_at_answer(list, account, &answer.probe);
 }
 
+/*
+ * digipay_health(server) returns a row for each thing that a payment needs, in the
+ * order in which they are needed.
+ */
 Datum
 digipay_health(PG_FUNCTION_ARGS)
 {

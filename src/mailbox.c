@@ -211,12 +211,14 @@ ready_bitmap(void)
 	return (pg_atomic_uint64 *) &mailbox->slots[mailbox->nslots];
 }
 
+/* This backend's slot. */
 static Slot *
 my_slot(void)
 {
 	return &mailbox->slots[DP_MY_PROC_NUMBER];
 }
 
+/* Set the latch of a process, by its number. */
 static void
 wake(int process)
 {

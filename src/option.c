@@ -86,6 +86,7 @@ static const char *const dialect_names[DP_DIALECT_COUNT] = {
 
 PG_FUNCTION_INFO_V1(digipay_validator);
 
+/* What is wrong with an address, or NULL. */
 static const char *
 check_endpoint(const char *value)
 {
@@ -133,6 +134,7 @@ check_file_name(const char *value)
 	return NULL;
 }
 
+/* What is wrong with a path, or NULL. */
 static const char *
 check_path(const char *value)
 {
@@ -150,6 +152,7 @@ check_username(const char *value)
 	return NULL;
 }
 
+/* What is wrong with a key or a secret, or NULL. */
 static const char *
 check_key(const char *value)
 {
@@ -176,6 +179,7 @@ dp_key_is_acceptable(const char *key)
 	return true;
 }
 
+/* The option of that name; NULL if there is none. */
 static const Option *
 find_option(const char *name)
 {

@@ -64,6 +64,7 @@ dp_place_is_free(Oid server)
 	return taken_in_all < dp_guc_max_connections && places->taken < places->limit;
 }
 
+/* One more request to this server is on its way. */
 void
 dp_place_take(Oid server)
 {
@@ -71,6 +72,7 @@ dp_place_take(Oid server)
 	taken_in_all++;
 }
 
+/* One less. */
 void
 dp_place_give_back(Oid server)
 {

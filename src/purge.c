@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "argument.h"
+#include "digipay.h"
 #include "situation.h"
 #include "statement.h"
 
@@ -28,14 +29,11 @@ PG_FUNCTION_INFO_V1(digipay_purge);
 /* As long as the provider knows a payment, its outcome may still change. */
 #define DAYS_TO_KEEP	90
 
-/* Jakarta is so far ahead of UTC, all year round. */
-#define JAKARTA_OFFSET	(INT64CONST(7) * USECS_PER_HOUR)
-
 /* Today in Asia/Jakarta, as the journal's "day" counts. */
 static DateADT
 today(void)
 {
-	return (DateADT) ((GetCurrentTimestamp() + JAKARTA_OFFSET) / USECS_PER_DAY);
+	return (DateADT) ((GetCurrentTimestamp() + DP_JAKARTA_AHEAD) / USECS_PER_DAY);
 }
 
 /* Run one of the statements; how many rows it has changed. */

@@ -262,12 +262,14 @@ without_unicode_escapes(const char *text, size_t *len)
 	return copy;
 }
 
+/* For qsort, over pointers to strings. */
 static int
 compare_keys(const void *a, const void *b)
 {
 	return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
+/* Add a key to those of its object. */
 static void
 remember_key(Keys *keys, char *key)
 {
@@ -290,6 +292,7 @@ enter(Reading *reading)
 		reading->keys[reading->depth].count = 0;
 }
 
+/* The parser has come to an object. */
 static DpJsonActionResult
 on_object_start(void *state)
 {
@@ -297,6 +300,7 @@ on_object_start(void *state)
 	DP_JSON_ACTION_DONE;
 }
 
+/* The parser has come to an array. */
 static DpJsonActionResult
 on_array_start(void *state)
 {
@@ -312,6 +316,7 @@ is_in_list(const Reading *reading, int more)
 		reading->depth == 2 + more;
 }
 
+/* The parser has come to an element of an array. */
 static DpJsonActionResult
 on_element_start(void *state, bool isnull)
 {
@@ -327,6 +332,7 @@ on_element_start(void *state, bool isnull)
 	DP_JSON_ACTION_DONE;
 }
 
+/* An element of an array is over. */
 static DpJsonActionResult
 on_element_end(void *state, bool isnull)
 {
@@ -342,6 +348,7 @@ on_element_end(void *state, bool isnull)
 	DP_JSON_ACTION_DONE;
 }
 
+/* An array is over. */
 static DpJsonActionResult
 on_array_end(void *state)
 {
@@ -380,6 +387,7 @@ on_object_end(void *state)
 	DP_JSON_ACTION_DONE;
 }
 
+/* The field of that name; NULL if the dialect has none. */
 static const Field *
 find_field(const Dialect *dialect, const char *key)
 {
@@ -391,6 +399,7 @@ find_field(const Dialect *dialect, const char *key)
 	return NULL;
 }
 
+/* The parser has come to a member of an object. */
 static DpJsonActionResult
 on_field_start(void *state, char *key, bool isnull)
 {
@@ -415,6 +424,7 @@ on_field_start(void *state, char *key, bool isnull)
 	DP_JSON_ACTION_DONE;
 }
 
+/* A member of an object is over. */
 static DpJsonActionResult
 on_field_end(void *state, char *key, bool isnull)
 {
@@ -463,6 +473,7 @@ value_fits(const Field *field, const char *token, JsonTokenType type)
 	return false;
 }
 
+/* The parser has come to a value that is neither object nor array. */
 static DpJsonActionResult
 on_scalar(void *state, char *token, JsonTokenType type)
 {

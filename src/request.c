@@ -163,16 +163,13 @@ make_body(const Dialect *dialect, const Call *call, const DpAsk *ask,
 	return NULL;
 }
 
-/*
- * When the day of the provider's calendar ends: midnight in Jakarta, which is
- * seven hours ahead all year.
- */
+/* When the day of the provider's calendar ends: midnight in Jakarta. */
 static TimestampTz
 end_of_day(void)
 {
-	const int64 ahead = 7 * USECS_PER_HOUR;
+	int64		day = (GetCurrentTimestamp() + DP_JAKARTA_AHEAD) / USECS_PER_DAY;
 
-	return ((GetCurrentTimestamp() + ahead) / USECS_PER_DAY + 1) * USECS_PER_DAY - ahead;
+	return (day + 1) * USECS_PER_DAY - DP_JAKARTA_AHEAD;
 }
 
 /*

@@ -290,6 +290,7 @@ block_signals(sigset_t *saved)
 	pthread_sigmask(SIG_SETMASK, &all, saved);
 }
 
+/* Undo what block_signals did. */
 static void
 restore_signals(const sigset_t *saved)
 {

@@ -245,6 +245,7 @@ tell_launcher(void)
 		SetLatch(&launcher->procLatch);
 }
 
+/* Become this database's worker, or leave at once if there is one, or must be none. */
 static void
 start(Datum arg)
 {

@@ -13,6 +13,7 @@
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
 . "$here/script/lib.sh"
+. "$here/test/bench/disk.sh"
 
 rows=${ROWS:-10000000}
 last=2026-10-31
@@ -52,19 +53,9 @@ make_cold()
 		die 'the server did not start again'
 }
 
-# Remove the data directory, when its server has been stopped.
-remove_disk()
-{
-	[ -z "${disk:-}" ] || rm -rf "$disk"
-}
 
-at_end=remove_disk
 make_work
-disk=$(mktemp -d "${DISK:-/var/tmp}/digipay.XXXXXX")
-chmod 711 "$disk"
-case $(stat -f -c %T "$disk") in
-	tmpfs | ramfs) die "$disk is in memory; set DISK to a directory on a disk" ;;
-esac
+make_disk
 install_needed
 say 'Building ...'
 copy_tree "$here" "$work/tree"

@@ -20,6 +20,7 @@ if [ -n "${CPUS:-}" ] && [ -z "${PINNED:-}" ]; then
 	PINNED=yes exec taskset -c "$CPUS" sh "$0" "$@"
 fi
 . "$here/script/lib.sh"
+. "$here/test/bench/disk.sh"
 
 PARTS='one flat many'
 USERNAME=bench
@@ -41,12 +42,6 @@ body()
 	signature=$(printf '%s%s%s' $USERNAME $API_KEY floor | md5sum | cut -d' ' -f1)
 	text='{"command":"pay-pasca","username":"'$USERNAME'","code":"pln","customer_no":"530000000001","ref_id":"floor","sign":"'$signature'"}'
 	printf '%s%*s}' "${text%\}}" $((200 - ${#text})) ''
-}
-
-# Remove the data directory, when its server has been stopped.
-remove_disk()
-{
-	[ -z "${disk:-}" ] || rm -rf "$disk"
 }
 
 # Create a server $1 whose endpoint is at port $2.
@@ -93,13 +88,8 @@ done
 # shellcheck disable=SC2086	# a list of words
 [ $# != 0 ] || set -- $PARTS
 
-at_end=remove_disk
 make_work
-disk=$(mktemp -d "${DISK:-/var/tmp}/digipay.XXXXXX")
-chmod 711 "$disk"
-case $(stat -f -c %T "$disk") in
-	tmpfs | ramfs) die "$disk is in memory; set DISK to a directory on a disk" ;;
-esac
+make_disk
 install_needed jq
 say 'Building ...'
 copy_tree "$here" "$work/tree"
