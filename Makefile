@@ -36,6 +36,7 @@ OBJS        = \
 	src/place.o \
 	src/problem.o \
 	src/purge.o \
+	src/record.o \
 	src/reply.o \
 	src/request.o \
 	src/situation.o \

@@ -19,6 +19,7 @@
 #include "charset.h"
 #include "option.h"
 #include "problem.h"
+#include "record.h"
 #include "statement.h"
 
 /* ----------
@@ -114,7 +115,7 @@ dp_list_outcome(const DpAsk *ask, const DpAccount *account,
 	dp_param(&params, BoolGetDatum(response->departed));
 	(void) dp_run(DP_SQL_RECORD_LIST, &params);
 	if (kind != NULL)
-		dp_journal_event(account->server_name, "", kind,
+		dp_record_event(account->server_name, "", kind,
 						 response->complete ? reply->reason : response->error, response);
 }
 

@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
 
 #include "charset.h"
@@ -78,4 +79,14 @@ dp_json_to_jsonb(const char *text, Datum *jsonb)
 	PG_END_TRY();
 	pfree(converted);
 	return good;
+}
+
+/* The value of a key of a jsonb object, which must have it. */
+Datum
+dp_jsonb_field(Datum jsonb, const char *key)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(jsonb)->root,
+													 key, strlen(key), NULL);
+
+	return value != NULL ? JsonbPGetDatum(JsonbValueToJsonb(value)) : (Datum) 0;
 }

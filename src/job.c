@@ -4,8 +4,10 @@
  *	  What the worker has in its hands.
  *
  * A job lives in a memory context of its own, so whatever is made for it goes
- * with it.  Jobs are found by ref_id through a fixed table of lists, long enough
- * for the ten thousand that may be in flight.
+ * with it.  Each step has a list of the jobs that are in it, so that a turn looks
+ * at those that it is about and not at all that are in flight.  By ref_id jobs are
+ * found through a fixed table of lists, long enough for the ten thousand that may
+ * be in flight.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +24,7 @@
 #define LISTS	1024
 
 static MemoryContext jobs_context = NULL;
-static dlist_head jobs = DLIST_STATIC_INIT(jobs);
+static dlist_head steps[DP_STEP_COUNT];
 static dlist_head by_ref[LISTS];
 static int	in_step[DP_STEP_COUNT];
 static int	njobs = 0;
@@ -34,6 +36,8 @@ dp_job_init(void)
 {
 	jobs_context = AllocSetContextCreate(TopMemoryContext, "digipay jobs",
 										 ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < DP_STEP_COUNT; i++)
+		dlist_init(&steps[i]);
 	for (int i = 0; i < LISTS; i++)
 		dlist_init(&by_ref[i]);
 }
@@ -45,7 +49,7 @@ list_of(const char *ref_id)
 	return &by_ref[hash_bytes((const unsigned char *) ref_id, strlen(ref_id)) % LISTS];
 }
 
-/* A new job, in step DP_STEP_DONE, that nobody waits for. */
+/* A new job, in its first step, that nobody waits for. */
 DpJob *
 dp_job_new(const DpAsk *ask)
 {
@@ -54,13 +58,13 @@ dp_job_new(const DpAsk *ask)
 	DpJob	   *job = MemoryContextAllocZero(context, sizeof(DpJob));
 
 	job->context = context;
-	job->step = DP_STEP_DONE;
-	in_step[DP_STEP_DONE]++;
+	job->step = DP_STEP_ADMITTED;
+	in_step[job->step]++;
 	job->ask = *ask;
 	job->room = 4;
 	job->waiters = MemoryContextAlloc(context, job->room * sizeof(DpWaiter));
 	njobs++;
-	dlist_push_tail(&jobs, &job->node);
+	dlist_push_tail(&steps[job->step], &job->node);
 	dlist_push_tail(list_of(ask->ref_id), &job->same_ref);
 	return job;
 }
@@ -106,10 +110,12 @@ dp_job_find(DpCommand command, const DpJob *other_than, Oid server,
 	return NULL;
 }
 
-/* Move a job to another step; how many are in each is counted. */
+/* Move a job to another step, behind those that are there; they are counted. */
 void
 dp_job_set_step(DpJob *job, DpStep step)
 {
+	dlist_delete(&job->node);
+	dlist_push_tail(&steps[step], &job->node);
 	in_step[job->step]--;
 	in_step[step]++;
 	job->step = step;
@@ -170,11 +176,11 @@ dp_job_answer(DpJob *job, DpAnswer *answer)
 	job->nwaiters = 0;
 }
 
-/* All jobs, oldest first. */
+/* The jobs in that step, in the order in which they have come to it. */
 dlist_head *
-dp_jobs(void)
+dp_jobs_in(DpStep step)
 {
-	return &jobs;
+	return &steps[step];
 }
 
 /* Lives as long as the worker. */

@@ -19,13 +19,13 @@ typedef enum DpStep
 	DP_STEP_OUT,
 	DP_STEP_BACK,
 	DP_STEP_ASIDE,				/* back, but the outcome could not be written */
-	DP_STEP_DONE,
+	DP_STEP_WRITTEN,			/* and whoever waits is to be told */
 	DP_STEP_COUNT
 } DpStep;
 
 typedef struct DpJob
 {
-	dlist_node	node;
+	dlist_node	node;			/* in the list of its step */
 	dlist_node	same_ref;		/* in the list of those with this ref_id's hash */
 	MemoryContext context;		/* holds this struct and all below it */
 	DpStep		step;
@@ -61,7 +61,7 @@ extern void dp_job_give_back_place(DpJob *job);
 extern void dp_job_add_waiter(DpJob *job, const DpWaiter *waiter);
 extern void dp_job_move_waiters(DpJob *from, DpJob *to);
 extern void dp_job_answer(DpJob *job, DpAnswer *answer);
-extern dlist_head *dp_jobs(void);
+extern dlist_head *dp_jobs_in(DpStep step);
 extern MemoryContext dp_jobs_context(void);
 extern int	dp_job_count(void);
 extern int	dp_job_count_in(DpStep step);

@@ -1,22 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * journal.c
- *	  What is written about a payment, and when it may be.
+ *	  Whether a payment may leave, and its intent.
  *
  * Each function here is one step of a payment's life in terms of the journal,
- * and runs in the transaction that its caller has begun (statement.h).
+ * and runs in the transaction that its caller has begun (statement.h).  What came
+ * back is written by record.c.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
-#include "charset.h"
 #include "fence.h"
 #include "journal.h"
 #include "problem.h"
+#include "record.h"
 #include "state.h"
 #include "statement.h"
 
@@ -159,6 +159,16 @@ found_state(void)
 	return state;
 }
 
+/* Is there a payment of that key?  Its state then. */
+bool
+dp_journal_find(const DpAsk *ask, const DpAccount *account, DpState *state)
+{
+	if (find_payment(ask, account) == 0)
+		return false;
+	*state = found_state();
+	return true;
+}
+
 /* Is the ref_id taken through this server under another account? */
 static bool
 is_other_accounts(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
@@ -243,7 +253,7 @@ note_retry(const DpAsk *ask, const DpAccount *account)
 	static const DpResponse nothing;
 
 	if (ask->retry)
-		dp_journal_event(account->server_name, ask->ref_id, "retried",
+		dp_record_event(account->server_name, ask->ref_id, "retried",
 						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
 }
 
@@ -262,35 +272,91 @@ refuse_by_inquiry(const DpAsk *ask, const DpAccount *account, DpProblem *problem
 }
 
 /*
- * Write a payment's intent, or find out why it must not be sent.  A veto is
- * what forbids all payments at present; one that is known already is answered
- * all the same.  Raises 55P03 where another transaction holds the row.
+ * What is to be told about a payment that must not leave at present, for this
+ * reason: one that is known already is answered all the same.
  */
 DpIntent
-dp_journal_intend(const DpAsk *ask, const DpAccount *account, const DpProblem *veto,
+dp_journal_vetoed(const DpAsk *ask, const DpAccount *account, const DpProblem *veto,
 				  DpProblem *problem)
 {
-	DpIntent	found;
-	DpParams	params = {0};
+	DpIntent	found = DP_INTENT_MADE;
 
-	if (veto->sqlerrcode != 0)
+	if (find_payment(ask, account) > 0)
+		found = judge_found_row(ask, problem);
+	if (found != DP_INTENT_MADE)
+		return found;
+	*problem = *veto;
+	return DP_INTENT_REFUSED;
+}
+
+/*
+ * Note which entries the statement for all of them has written, by the rows
+ * (account, ref_id) that it has returned.  They come in the order of the entries,
+ * as a rule, so the search goes on where the last one has ended.
+ */
+void
+dp_journal_mark_written(DpEntry *entries, int n, uint64 found)
+{
+	int			at = 0;
+
+	for (uint64 row = 0; row < found; row++)
 	{
-		found = find_payment(ask, account) > 0 ? judge_found_row(ask, problem) : DP_INTENT_MADE;
-		if (found != DP_INTENT_MADE)
-			return found;
-		*problem = *veto;
-		return DP_INTENT_REFUSED;
-	}
-	add_intent(&params, ask, account, account->status_interval, 0, NULL);
-	if (!ask->retry && dp_run(DP_SQL_INTEND, &params) > 0)
-		return DP_INTENT_MADE;
+		dp_result_row(row);
+		for (int tries = 0; tries < n; tries++)
+		{
+			DpEntry    *entry = &entries[at];
 
-	/* there is a row, or an inquiry that disagrees */
+			at = (at + 1) % n;
+			if (!entry->written && dp_result_is(1, entry->account->account) &&
+				dp_result_is(2, entry->ask->ref_id))
+			{
+				entry->written = true;
+				break;
+			}
+		}
+	}
+}
+
+/* Write the intents of those payments that are in the queue, or of the others. */
+static void
+write_intents(DpEntry *entries, int n, DpStatementId id)
+{
+	bool		claim = id == DP_SQL_CLAIM_QUEUED;
+	DpRows	   *rows = NULL;
+
+	for (int i = 0; i < n; i++)
+	{
+		DpEntry    *entry = &entries[i];
+		DpParams	params = {0};
+
+		/* what has had its outcome is claimed by another statement */
+		if (entry->claim != claim || entry->ask->retry)
+			continue;
+		if (rows == NULL)
+			rows = dp_rows_begin(id);
+		add_intent(&params, entry->ask, entry->account,
+				   claim ? entry->account->queue_ttl : entry->account->status_interval, 0, NULL);
+		dp_rows_add(rows, &params);
+	}
+	if (rows != NULL)
+		dp_journal_mark_written(entries, n, dp_run_rows(rows));
+}
+
+/*
+ * No row was made for this payment: there is one, or an inquiry disagrees.
+ * Raises 55P03 where another transaction holds the row.
+ */
+static DpIntent
+intend_again(const DpAsk *ask, const DpAccount *account, DpProblem *problem)
+{
 	if (find_payment(ask, account) > 0)
 	{
-		found = judge_found_row(ask, problem);
+		DpParams	params = {0};
+		DpIntent	found = judge_found_row(ask, problem);
+
 		if (found != DP_INTENT_MADE)
 			return found;
+		add_intent(&params, ask, account, account->status_interval, 0, NULL);
 		if (dp_run(DP_SQL_CLAIM, &params) > 0)
 		{
 			note_retry(ask, account);
@@ -303,22 +369,19 @@ dp_journal_intend(const DpAsk *ask, const DpAccount *account, const DpProblem *v
 }
 
 /*
- * Claim a queued payment, which is about to leave.  Where another transaction
- * holds the row, or it is not to be paid any more, it is left alone.
+ * This payment could not be claimed.  Where another transaction holds the row,
+ * or it is not to be paid any more, it is left alone; where its inquiry disagrees,
+ * it is cancelled.
  */
-DpIntent
-dp_journal_claim(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
+static void
+give_up_claim(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 {
-	DpParams	params = {0};
 	DpParams	cancel = {0};
 	DpProblem	problem;
 
-	add_intent(&params, ask, account, account->queue_ttl, 0, NULL);
-	if (dp_run(DP_SQL_CLAIM_QUEUED, &params) > 0)
-		return DP_INTENT_MADE;
 	if (find_payment(ask, account) == 0 || found_state() != DP_QUEUED ||
 		!inquiry_disagrees(ask, account, &problem))
-		return DP_INTENT_REFUSED;
+		return;
 	dp_param_text(&cancel, account->account);
 	dp_param_text(&cancel, ask->ref_id);
 	dp_param_text(&cancel, psprintf("%s: %s", problem.message, problem.detail));
@@ -328,7 +391,31 @@ dp_journal_claim(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 		outcome->became_final = true;
 		outcome->state = DP_CANCELLED;
 	}
-	return DP_INTENT_REFUSED;
+}
+
+/*
+ * Write the intents of payments that are about to leave, many in one statement,
+ * or find out of each why it must not be sent.
+ */
+void
+dp_journal_leave(DpEntry *entries, int n)
+{
+	write_intents(entries, n, DP_SQL_INTEND);
+	write_intents(entries, n, DP_SQL_CLAIM_QUEUED);
+	for (int i = 0; i < n; i++)
+	{
+		DpEntry    *entry = &entries[i];
+
+		if (entry->written)
+			entry->intent = DP_INTENT_MADE;
+		else if (!entry->claim)
+			entry->intent = intend_again(entry->ask, entry->account, entry->problem);
+		else
+		{
+			entry->intent = DP_INTENT_REFUSED;
+			give_up_claim(entry->ask, entry->account, entry->outcome);
+		}
+	}
 }
 
 /*
@@ -411,119 +498,6 @@ dp_journal_may_inquire(const DpAsk *ask, const DpAccount *account, DpProblem *pr
 	return true;
 }
 
-/* ----------
- * After the answer
- * ----------
- */
-
-/* Note that a column stays empty. */
-static void
-note_unfit(StringInfo note, const char *column)
-{
-	appendStringInfo(note, "%s%s cannot be held in this database's encoding or limits",
-					 note->len > 0 ? "; " : "", column);
-}
-
-/* A text of the provider's, which the database may not be able to hold. */
-static void
-add_reply_text(DpParams *params, const char *utf8, const char *column, StringInfo note)
-{
-	char	   *text = utf8 != NULL ? dp_from_utf8(utf8) : NULL;
-
-	dp_param_text(params, text);
-	if (utf8 != NULL && text == NULL)
-		note_unfit(note, column);
-}
-
-/* JSON of the provider's; returns false if the database cannot hold it. */
-static bool
-add_reply_json(DpParams *params, const char *utf8, const char *column, StringInfo note)
-{
-	Datum		jsonb;
-
-	if (utf8 == NULL)
-		dp_param_null(params);
-	else if (dp_json_to_jsonb(utf8, &jsonb))
-		dp_param(params, jsonb);
-	else
-	{
-		dp_param_null(params);
-		note_unfit(note, column);
-		return false;
-	}
-	return true;
-}
-
-/* Write an event, with the bytes that came. */
-void
-dp_journal_event(const char *server, const char *ref_id, const char *kind, const char *note,
-				 const DpResponse *response)
-{
-	DpParams	params = {0};
-
-	dp_param_name(&params, server);
-	dp_param_text(&params, ref_id);
-	dp_param_text(&params, kind);
-	dp_param_positive(&params, response->http_status);
-	dp_param_positive(&params, response->curl_code);
-	dp_param_text(&params, note);
-	if (response->body_len > 0)
-		dp_param(&params, PointerGetDatum(cstring_to_text_with_len(response->body,
-																	response->body_len)));
-	else
-		dp_param_null(&params);
-	dp_run(DP_SQL_RECORD_EVENT, &params);
-}
-
-/*
- * Add the parameters that both tables have for a reply, in the order of
- * REPLY_COLUMNS.  What a reply says counts only when it is trusted.  Returns
- * false if the database cannot hold the reply as jsonb.
- */
-bool
-dp_journal_add_reply(DpParams *params, const DpResponse *response, const DpReply *reply,
-					 const char *error)
-{
-	static const DpReply nothing;
-	StringInfoData note;
-	bool		stored;
-
-	initStringInfo(&note);
-	if (error != NULL)
-		appendStringInfoString(&note, error);
-	if (reply->trusted && reply->note != NULL)
-		appendStringInfo(&note, "%s%s", note.len > 0 ? "; " : "", reply->note);
-	if (!reply->trusted)
-		reply = &nothing;
-
-	add_reply_text(params, reply->name, "name", &note);
-	dp_param_text(params, reply->price);
-	dp_param_text(params, reply->selling_price);
-	dp_param_text(params, reply->admin);
-	dp_param_text(params, reply->base_commission);
-	dp_param_text(params, reply->balance);
-	add_reply_text(params, reply->status, "status", &note);
-	add_reply_text(params, reply->rc, "rc", &note);
-	add_reply_text(params, reply->message, "message", &note);
-	add_reply_text(params, reply->sn, "sn", &note);
-	add_reply_text(params, reply->periode, "periode", &note);
-	(void) add_reply_json(params, reply->desc, "desc", &note);
-	stored = add_reply_json(params, reply->data, "reply", &note);
-	dp_param_positive(params, response->http_status);
-	dp_param_text(params, note.len > 0 ? note.data : NULL);
-	return stored;
-}
-
-/* Raise if the row is there, still waiting for the outcome: it is tried again. */
-static void
-check_row_has_gone(const DpAsk *ask, const DpAccount *account)
-{
-	if (find_payment(ask, account) > 0 && found_state() == DP_SENDING)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the outcome of payment \"%s\" was not taken by its row", ask->ref_id)));
-}
-
 /* Has somebody else's transaction locked the payment's row? */
 bool
 dp_journal_is_locked(const DpAsk *ask, const DpAccount *account)
@@ -533,132 +507,4 @@ dp_journal_is_locked(const DpAsk *ask, const DpAccount *account)
 	dp_param_text(&params, account->account);
 	dp_param_text(&params, ask->ref_id);
 	return dp_run(DP_SQL_LOCK_PAYMENT, &params) == 0 && find_payment(ask, account) > 0;
-}
-
-/* Put a payment that could not leave back into the queue. */
-static uint64
-put_back(const DpAsk *ask, const DpAccount *account, const char *why)
-{
-	DpParams	params = {0};
-
-	dp_param_text(&params, account->account);
-	dp_param_text(&params, ask->ref_id);
-	dp_param_text(&params, why);
-	dp_param(&params, Int32GetDatum(account->queue_ttl));
-	return dp_run(DP_SQL_PUT_BACK, &params);
-}
-
-/* Write the state, and what the reply says. */
-static uint64
-record_state(const DpAsk *ask, const DpAccount *account, DpState state,
-			 const DpResponse *response, const DpReply *reply, const char *error,
-			 bool *stored)
-{
-	DpParams	params = {0};
-	bool		final = dp_state_is_final(state);
-
-	dp_param_text(&params, account->account);
-	dp_param_text(&params, ask->ref_id);
-	*stored = dp_journal_add_reply(&params, response, reply, error);
-	dp_param_text(&params, dp_state_name(state));
-	if (response->departed)
-		dp_param(&params, TimestampTzGetDatum(response->sent_at));
-	else
-		dp_param_null(&params);
-	dp_param(&params, BoolGetDatum(reply->trusted));
-	dp_param(&params, BoolGetDatum(final && state != DP_REVIEW));
-	dp_param_positive(&params, final ? 0 : account->status_interval);
-	return dp_run(DP_SQL_RECORD_OUTCOME, &params);
-}
-
-/*
- * Write a payment's outcome: if the request did not leave, not_sent, or queued
- * again where nobody waits for it; else what the reply says.
- */
-void
-dp_journal_outcome(const DpAsk *ask, const DpAccount *account, bool from_queue,
-				   const DpResponse *response, const DpReply *reply, DpOutcome *outcome)
-{
-	DpState		state = response->departed ? reply->state :
-		from_queue ? DP_QUEUED : DP_NOT_SENT;
-	const char *error = response->complete ? reply->reason : response->error;
-	bool		stored = true;
-	uint64		found;
-
-	if (state == DP_QUEUED)
-		found = put_back(ask, account, error);
-	else
-		found = record_state(ask, account, state, response, reply, error, &stored);
-	outcome->state = state;
-	outcome->became_final = found > 0 && dp_state_is_final(state);
-
-	if (found == 0)
-	{
-		check_row_has_gone(ask, account);
-		dp_journal_event(account->server_name, ask->ref_id, "unstored",
-						 psprintf("the row in state sending has gone; the outcome was %s",
-								  dp_state_name(state)), response);
-	}
-	else if (!response->complete)
-		dp_journal_event(account->server_name, ask->ref_id, "transport", error, response);
-	else if (!reply->trusted)
-		dp_journal_event(account->server_name, ask->ref_id, "untrusted", error, response);
-	else if (!stored)
-		dp_journal_event(account->server_name, ask->ref_id, "unstored",
-						 "this database cannot hold the reply as jsonb", response);
-}
-
-/* Keep what cannot be believed of an answer to a question; false if it can. */
-bool
-dp_journal_distrusted(const DpAsk *ask, const DpAccount *account,
-					  const DpResponse *response, const DpReply *reply)
-{
-	if (response->complete && reply->trusted)
-		return false;
-	dp_journal_event(account->server_name, ask->ref_id,
-					 response->complete ? "untrusted" : "transport",
-					 response->complete ? reply->reason : response->error,
-					 response);
-	return true;
-}
-
-/*
- * Write what an inquiry brought: the answer if there was a trustworthy one,
- * else an event.
- */
-void
-dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
-				   const DpResponse *response, const DpReply *reply)
-{
-	DpParams	params = {0};
-	bool		stored;
-
-	if (dp_journal_distrusted(ask, account, response, reply))
-		return;
-	dp_param_name(&params, account->server_name);
-	dp_param_text(&params, ask->ref_id);
-	stored = dp_journal_add_reply(&params, response, reply, NULL);
-	dp_param_text(&params, ask->code);
-	dp_param_text(&params, ask->customer_no);
-	dp_param(&params, BoolGetDatum(ask->testing));
-	dp_param_text(&params, account->account);
-	dp_param(&params, NameGetDatum(&ask->requested_by));
-	/* not now: an answer may come a day later than the provider has counted it */
-	dp_param(&params, TimestampTzGetDatum(response->sent_at));
-	dp_run(DP_SQL_RECORD_INQUIRY, &params);
-	if (!stored)
-		dp_journal_event(account->server_name, ask->ref_id, "unstored",
-					 "this database cannot hold the reply as jsonb", response);
-}
-
-/*
- * Keep a reply's bytes whose outcome cannot be written now, so that they
- * survive this worker.
- */
-void
-dp_journal_unrecorded(const DpAsk *ask, const DpAccount *account,
-					  const DpResponse *response)
-{
-	dp_journal_event(account->server_name, ask->ref_id, "unstored",
-				 "the outcome could not be written yet; it is tried again", response);
 }

@@ -1,13 +1,11 @@
 /*
  * journal.h
- *	  What the worker writes and reads in SQL, and the transactions around it.
+ *	  Whether a payment may leave, and its intent.
  */
 #ifndef DIGIPAY_JOURNAL_H
 #define DIGIPAY_JOURNAL_H
 
 #include "digipay.h"
-
-struct DpParams;
 
 /* What became of an intent. */
 typedef enum DpIntent
@@ -25,6 +23,27 @@ typedef struct DpOutcome
 	DpState		state;
 } DpOutcome;
 
+/* One payment, for the functions that write about many in one statement. */
+typedef struct DpEntry
+{
+	const DpAsk *ask;
+	const DpAccount *account;
+	bool		written;		/* by the statement for all of them */
+
+	/* before it leaves */
+	bool		claim;			/* it is in the queue */
+	DpIntent	intent;			/* set by dp_journal_leave */
+	DpProblem  *problem;		/* and why not, where it is refused */
+
+	/* what came back */
+	bool		from_queue;		/* nobody waits for it */
+	const DpResponse *response;
+	const DpReply *reply;
+	bool		stored;			/* as jsonb */
+
+	DpOutcome  *outcome;		/* what has become of it */
+} DpEntry;
+
 /* How a question about a payment stands. */
 typedef enum DpQuestion
 {
@@ -35,28 +54,16 @@ typedef enum DpQuestion
 
 extern int	dp_journal_recover(TimestampTz before, bool *leftover);
 extern bool dp_journal_is_locked(const DpAsk *ask, const DpAccount *account);
-extern DpIntent dp_journal_intend(const DpAsk *ask, const DpAccount *account,
+extern bool dp_journal_find(const DpAsk *ask, const DpAccount *account, DpState *state);
+extern DpIntent dp_journal_vetoed(const DpAsk *ask, const DpAccount *account,
 								  const DpProblem *veto, DpProblem *problem);
-extern DpIntent dp_journal_claim(const DpAsk *ask, const DpAccount *account,
-								 DpOutcome *outcome);
+extern void dp_journal_leave(DpEntry *entries, int n);
+extern void dp_journal_mark_written(DpEntry *entries, int n, uint64 found);
 extern DpIntent dp_journal_enqueue(const DpAsk *ask, const DpAccount *account,
 								   TimestampTz not_after, const char *why,
 								   Datum *row, DpProblem *problem);
 extern bool dp_journal_must_ask(const DpAsk *ask, const DpAccount *account);
 extern bool dp_journal_may_inquire(const DpAsk *ask, const DpAccount *account,
 								   DpProblem *problem);
-extern void dp_journal_outcome(const DpAsk *ask, const DpAccount *account, bool from_queue,
-							   const DpResponse *response, const DpReply *reply,
-							   DpOutcome *outcome);
-extern bool dp_journal_distrusted(const DpAsk *ask, const DpAccount *account,
-								  const DpResponse *response, const DpReply *reply);
-extern void dp_journal_inquiry(const DpAsk *ask, const DpAccount *account,
-							   const DpResponse *response, const DpReply *reply);
-extern void dp_journal_unrecorded(const DpAsk *ask, const DpAccount *account,
-								  const DpResponse *response);
-extern void dp_journal_event(const char *server, const char *ref_id, const char *kind,
-							 const char *note, const DpResponse *response);
-extern bool dp_journal_add_reply(struct DpParams *params, const DpResponse *response,
-								 const DpReply *reply, const char *error);
 
 #endif							/* DIGIPAY_JOURNAL_H */

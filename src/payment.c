@@ -38,6 +38,7 @@
 #include "payment.h"
 #include "place.h"
 #include "problem.h"
+#include "record.h"
 #include "reply.h"
 #include "request.h"
 #include "state.h"
@@ -237,8 +238,10 @@ find_veto(const DpJob *job, DpProblem *veto)
 	}
 }
 
-/* Write the intent of a payment, or find out why it is not to be sent. */
-static void
+/*
+ * May the intent of this payment be written?  If not, the job says why.
+ */
+static bool
 prepare_payment(DpJob *job)
 {
 	DpProblem  *problem = &job->answer.problem;
@@ -246,31 +249,31 @@ prepare_payment(DpJob *job)
 	Datum		row;
 
 	find_veto(job, &veto);
-	if (job->from_backlog && veto.sqlerrcode != 0)
+	if (veto.sqlerrcode != 0)
 	{
-		if (veto.sqlerrcode == DP_ERRCODE_NO_WORKER)
+		if (!job->from_backlog)
+			job->intent = dp_journal_vetoed(&job->ask, &job->account, &veto, problem);
+		else if (veto.sqlerrcode == DP_ERRCODE_NO_WORKER)
 			*problem = veto;	/* worth a line in the log */
+		return false;
 	}
-	else if (job->from_backlog && dp_journal_must_ask(&job->ask, &job->account))
-		dp_backlog_changed();	/* taken over since it was read */
-	else if (job->from_backlog)
-		job->intent = dp_journal_claim(&job->ask, &job->account, &job->outcome);
-	else if (veto.sqlerrcode == 0 && dp_journal_must_ask(&job->ask, &job->account))
+	if (!dp_journal_must_ask(&job->ask, &job->account))
+		return true;
+	if (job->from_backlog)
 	{
-		/* after a take-over: the queue asks about it first, and then pays */
-		job->intent = dp_journal_enqueue(&job->ask, &job->account, 0,
-										 "after a take-over, it is first asked whether this was paid already",
-										 &row, problem);
-		if (job->intent == DP_INTENT_MADE)
-		{
-			job->intent = DP_INTENT_KNOWN;
-			dp_backlog_changed();
-		}
+		dp_backlog_changed();	/* taken over since it was read */
+		return false;
 	}
-	else
-		job->intent = dp_journal_intend(&job->ask, &job->account, &veto, problem);
+	/* after a take-over: the queue asks about it first, and then pays */
+	job->intent = dp_journal_enqueue(&job->ask, &job->account, 0,
+									 "after a take-over, it is first asked whether this was paid already",
+									 &row, problem);
 	if (job->intent == DP_INTENT_MADE)
-		dp_transaction_hold_journal(true);
+	{
+		job->intent = DP_INTENT_KNOWN;
+		dp_backlog_changed();
+	}
+	return false;
 }
 
 /* Write down that a question is asked, or find out why it is not. */
@@ -323,11 +326,20 @@ load_and_build(DpJob *job)
 	return good;
 }
 
+/* What is known already is answered with its row. */
+static void
+answer_known(DpJob *job)
+{
+	if (job->intent == DP_INTENT_KNOWN && job->answer.kind == DP_ANSWER_PROBLEM)
+		job->answer.kind = DP_ANSWER_ROW;
+}
+
 /*
- * Prepare one admitted job, in the turn's transaction, up to its intent.  What
- * must not be sent gets its answer here.
+ * Prepare one admitted job, in the turn's transaction.  What must not be sent
+ * gets its answer here.  True for a payment whose intent is to be written now, by
+ * dp_payment_intend; all else is ready.
  */
-void
+bool
 dp_payment_prepare(DpJob *job)
 {
 	job->answer.kind = DP_ANSWER_PROBLEM;
@@ -339,15 +351,16 @@ dp_payment_prepare(DpJob *job)
 		job->intent = DP_INTENT_KNOWN;
 		job->answer.kind = DP_ANSWER_NOTHING;
 		dp_backlog_forget();
-		return;
+		return false;
 	}
 	if (!load_and_build(job))
-		return;
+		return false;
 	DP_FAULT(DP_FAULT_BEFORE_INTENT);
 	switch (job->ask.command)
 	{
 		case DP_PAY:
-			prepare_payment(job);
+			if (prepare_payment(job))
+				return true;
 			break;
 		case DP_STATUS:
 			prepare_question(job);
@@ -370,8 +383,35 @@ dp_payment_prepare(DpJob *job)
 			job->intent = DP_INTENT_MADE;
 			break;
 	}
-	if (job->intent == DP_INTENT_KNOWN && job->answer.kind == DP_ANSWER_PROBLEM)
-		job->answer.kind = DP_ANSWER_ROW;
+	answer_known(job);
+	return false;
+}
+
+/* Write the intents of payments that are prepared, all in one statement. */
+void
+dp_payment_intend(DpJob **jobs, int n)
+{
+	DpEntry    *entries = palloc0(Max(n, 1) * sizeof(DpEntry));
+	bool		made = false;
+
+	for (int i = 0; i < n; i++)
+	{
+		entries[i].ask = &jobs[i]->ask;
+		entries[i].account = &jobs[i]->account;
+		entries[i].claim = jobs[i]->from_backlog;
+		entries[i].problem = &jobs[i]->answer.problem;
+		entries[i].outcome = &jobs[i]->outcome;
+	}
+	dp_journal_leave(entries, n);
+	for (int i = 0; i < n; i++)
+	{
+		jobs[i]->intent = entries[i].intent;
+		made = made || entries[i].intent == DP_INTENT_MADE;
+		answer_known(jobs[i]);
+	}
+	pfree(entries);
+	if (made)
+		dp_transaction_hold_journal(true);
 }
 
 /*
@@ -585,27 +625,26 @@ dp_payment_collect(void)
 	}
 }
 
-/* Write one outcome, in the turn's transaction, and word the answer. */
-void
+/*
+ * Write what came back to one job, in the turn's transaction, and word the answer.
+ * True for a payment, whose outcome is to be written by dp_payment_record_outcomes.
+ */
+bool
 dp_payment_record(DpJob *job)
 {
 	memset(&job->outcome, 0, sizeof(DpOutcome));
 	DP_FAULT(DP_FAULT_BEFORE_OUTCOME);
 	switch (job->ask.command)
 	{
-		case DP_PAY:
-			dp_journal_outcome(&job->ask, &job->account, job->from_queue,
-							   &job->response, &job->reply, &job->outcome);
-			break;
 		case DP_STATUS:
 			dp_verdict_answer(&job->ask, &job->account, &job->response, &job->reply,
 							  &job->outcome);
 			break;
 		case DP_INQUIRE:
-			dp_journal_inquiry(&job->ask, &job->account, &job->response, &job->reply);
+			dp_record_inquiry(&job->ask, &job->account, &job->response, &job->reply);
 			break;
 		case DP_BALANCE:
-			dp_journal_distrusted(&job->ask, &job->account, &job->response, &job->reply);
+			dp_record_distrusted(&job->ask, &job->account, &job->response, &job->reply);
 			break;
 		case DP_DEPOSIT:
 			dp_ticket_outcome(&job->ask, &job->account, &job->response, &job->reply);
@@ -617,6 +656,26 @@ dp_payment_record(DpJob *job)
 			break;
 	}
 	dp_answer_word(&job->ask, &job->response, &job->reply, &job->answer);
+	return job->ask.command == DP_PAY;
+}
+
+/* Write the outcomes of payments, all in one statement. */
+void
+dp_payment_record_outcomes(DpJob **jobs, int n)
+{
+	DpEntry    *entries = palloc0(Max(n, 1) * sizeof(DpEntry));
+
+	for (int i = 0; i < n; i++)
+	{
+		entries[i].ask = &jobs[i]->ask;
+		entries[i].account = &jobs[i]->account;
+		entries[i].from_queue = jobs[i]->from_queue;
+		entries[i].response = &jobs[i]->response;
+		entries[i].reply = &jobs[i]->reply;
+		entries[i].outcome = &jobs[i]->outcome;
+	}
+	dp_record_outcomes(entries, n);
+	pfree(entries);
 }
 
 /* The outcome is on disk: wake whoever waits. */
@@ -697,15 +756,14 @@ dp_payment_refuse(DpJob *job, const char *why, bool locked)
 void
 dp_payment_give_up(const char *why)
 {
-	dlist_iter	iter;
+	dlist_mutable_iter iter;
 
-	dlist_foreach(iter, dp_jobs())
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_ASIDE))
+		dlist_container(DpJob, node, iter.cur)->due = 0;
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_OUT))
 	{
 		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
 
-		job->due = 0;
-		if (job->step != DP_STEP_OUT)
-			continue;
 		/* what has not left never will, and may be sent another time */
 		job->response.departed = dp_transport_abandon(job->transfer);
 		job->response.sent_at = dp_transport_response(job->transfer)->sent_at;

@@ -20,9 +20,11 @@ extern void dp_payment_collect(void);
 extern void dp_payment_give_up(const char *why);
 
 /* for its turns */
-extern void dp_payment_prepare(DpJob *job);
+extern bool dp_payment_prepare(DpJob *job);
+extern void dp_payment_intend(DpJob **jobs, int n);
 extern void dp_payment_go_on(DpJob *job);
-extern void dp_payment_record(DpJob *job);
+extern bool dp_payment_record(DpJob *job);
+extern void dp_payment_record_outcomes(DpJob **jobs, int n);
 extern void dp_payment_finish(DpJob *job);
 extern void dp_payment_put_aside(DpJob *job, int pause_ms);
 extern void dp_payment_refuse(DpJob *job, const char *why, bool locked);

@@ -3,7 +3,13 @@
  * sql.c
  *	  The text of every statement on our tables, and the types of its parameters.
  *
- * $S stands for the extension's schema.
+ * $S stands for the extension's schema.  A statement that does the same for many
+ * payments reads them as rows of a relation, DP_ROWS, by their columns' names.
+ * Its plan is made once, perhaps while the journal is empty, so it must not be left
+ * to the planner to scan a table for all rows instead of looking up each: hence the
+ * LATERAL sub-selects, and OFFSET 0, which keeps them from being pulled up.  What
+ * was looked up is then found by its ctid.  Where somebody has updated the row
+ * meanwhile, that misses it, which the caller has to expect.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,18 +36,38 @@
  * where there is a highest price, it must have said no more than that, and where
  * the server requires one, there must be a good one of the day.
  */
+#define OF_INQUIRY(server, ref_id) \
+	"SELECT FROM $S.digipay_inquiry q WHERE q.server = " server " AND q.ref_id = " ref_id
+
+#define INQUIRY_AGREES_WITH(ref_id, code, customer_no, testing, server, account, max_price, required) \
+	"NOT EXISTS (" OF_INQUIRY(server, ref_id) " AND (q.code <> " code \
+	" OR q.customer_no <> " customer_no " OR q.testing <> " testing ") OFFSET 0)" \
+	" AND (" max_price " IS NULL OR EXISTS (" OF_INQUIRY(server, ref_id) \
+	" AND q.rc = '00' AND q.price <= " max_price "::numeric OFFSET 0))" \
+	" AND (NOT " required " OR EXISTS (" OF_INQUIRY(server, ref_id) \
+	" AND " IS_GOOD_TODAY(account) " OFFSET 0))"
+
 #define INQUIRY_AGREES \
-	"NOT EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5 AND q.ref_id = $1" \
-	" AND (q.code <> $2 OR q.customer_no <> $3 OR q.testing <> $4))" \
-	" AND ($8 IS NULL OR EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5" \
-	" AND q.ref_id = $1 AND q.rc = '00' AND q.price <= $8::numeric))" \
-	" AND (NOT $14 OR EXISTS (SELECT FROM $S.digipay_inquiry q WHERE q.server = $5" \
-	" AND q.ref_id = $1 AND " IS_GOOD_TODAY("$6") "))"
+	INQUIRY_AGREES_WITH("$1", "$2", "$3", "$4", "$5", "$6", "$8", "$14")
+#define ROWS_INQUIRY_AGREES \
+	INQUIRY_AGREES_WITH("b.ref_id", "b.code", "b.customer_no", "b.testing", "b.server", \
+						"b.account", "b.max_price", "b.require_inquiry")
 
 /* Parameters of the statements by which a payment is queued or leaves. */
 #define INTENT_TYPES \
 	TEXTOID, TEXTOID, TEXTOID, BOOLOID, NAMEOID, TEXTOID, NAMEOID, TEXTOID, UUIDOID, INT4OID, \
 	BOOLOID, TIMESTAMPTZOID, TEXTOID, BOOLOID
+
+static const char *const intent_columns[] = {
+	"ref_id", "code", "customer_no", "testing", "server", "account", "requested_by",
+	"max_price", "origin", "ms", "retry", "not_after", "why", "require_inquiry"
+};
+
+static const char *const outcome_columns[] = {
+	"account", "ref_id", "name", "price", "selling_price", "admin", "base_commission", "balance",
+	"status", "rc", "message", "sn", "periode", "desc", "reply", "http_status", "error",
+	"state", "sent_at", "trusted", "final", "ms"
+};
 
 /* The row is this bill's, of our own queue, and in a state that lets it leave. */
 #define MAY_LEAVE \
@@ -75,13 +101,14 @@
 
 const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 	[DP_SQL_INTEND] = {
-		"INSERT INTO $S.digipay_payment (ref_id, state, code, customer_no, testing,"
+		"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing,"
 		" server, account, requested_by, max_price, origin, requested_at, sent_at, next_check_at)"
-		" SELECT $1, 'sending'::$S.digipay_state, $2, $3, $4, $5, $6, $7, $8::numeric, $9,"
-		" clock_timestamp(), clock_timestamp(), clock_timestamp() + $10 * interval '1 ms'"
-		" WHERE " INQUIRY_AGREES
-		" ON CONFLICT DO NOTHING",
-		14, {INTENT_TYPES}
+		" SELECT b.ref_id, 'sending'::$S.digipay_state, b.code, b.customer_no, b.testing,"
+		" b.server, b.account, b.requested_by, b.max_price::numeric, b.origin,"
+		" clock_timestamp(), clock_timestamp(), clock_timestamp() + b.ms * interval '1 ms'"
+		" FROM " DP_ROWS " b WHERE " ROWS_INQUIRY_AGREES
+		" ON CONFLICT DO NOTHING RETURNING p.account, p.ref_id",
+		14, {INTENT_TYPES}, intent_columns
 	},
 	[DP_SQL_ENQUEUE] = {
 		"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing,"
@@ -103,16 +130,19 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		14, {INTENT_TYPES}
 	},
 	[DP_SQL_CLAIM_QUEUED] = {
-		"WITH found AS MATERIALIZED (SELECT server, ref_id FROM $S.digipay_payment"
-		" WHERE account = $6 AND ref_id = $1 AND state = 'queued' AND origin = $9"
-		" AND code = $2 AND customer_no = $3 AND testing = $4 AND server = $5"
-		" AND max_price IS NOT DISTINCT FROM $8::numeric AND next_check_at <= clock_timestamp()"
-		" AND coalesce(not_after, requested_at + $10 * interval '1 ms') > clock_timestamp()"
-		" FOR UPDATE SKIP LOCKED)"
-		" UPDATE $S.digipay_payment p SET state = 'sending', error = NULL, status_checks = 0,"
-		" sent_at = clock_timestamp() FROM found f"
-		" WHERE p.server = f.server AND p.ref_id = f.ref_id AND " INQUIRY_AGREES,
-		14, {INTENT_TYPES}
+		"UPDATE $S.digipay_payment p SET state = 'sending', error = NULL, status_checks = 0,"
+		" sent_at = clock_timestamp() FROM " DP_ROWS " b"
+		" CROSS JOIN LATERAL (SELECT c.ctid FROM $S.digipay_payment c"
+		" WHERE c.account = b.account AND c.ref_id = b.ref_id AND c.state = 'queued'"
+		" AND c.origin = b.origin AND c.code = b.code AND c.customer_no = b.customer_no"
+		" AND c.testing = b.testing AND c.server = b.server"
+		" AND c.max_price IS NOT DISTINCT FROM b.max_price::numeric"
+		/* so put that no index of what is due seems to fit: that has the whole queue */
+		" AND coalesce(c.next_check_at, 'infinity') <= clock_timestamp()"
+		" AND coalesce(c.not_after, c.requested_at + b.ms * interval '1 ms') > clock_timestamp()"
+		" AND " ROWS_INQUIRY_AGREES " FOR UPDATE SKIP LOCKED) f"
+		" WHERE p.ctid = f.ctid RETURNING p.account, p.ref_id",
+		14, {INTENT_TYPES}, intent_columns
 	},
 	[DP_SQL_REQUEUE] = {
 		"UPDATE $S.digipay_payment p SET state = 'queued', server = $5,"
@@ -172,18 +202,23 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		7, {NAMEOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID}
 	},
 	[DP_SQL_RECORD_OUTCOME] = {
-		"UPDATE $S.digipay_payment SET (" REPLY_COLUMNS ", state, sent_at, replied_at, final_at, next_check_at)"
-		" = ROW ($3, $4::numeric, $5::numeric, $6::numeric, $7::numeric, $8::numeric,"
-		" $9, $10, $11, $12, $13, $14, $15, $16, $17, $18::$S.digipay_state, $19,"
-		" CASE WHEN $20 THEN clock_timestamp() END,"
-		" CASE WHEN $21 THEN clock_timestamp() END,"
-		" CASE WHEN $18 = 'review' THEN 'infinity'"
-		" ELSE clock_timestamp() + $22 * interval '1 ms' END)"
-		" WHERE account = $1 AND ref_id = $2 AND state = 'sending'",
+		"UPDATE $S.digipay_payment p SET (" REPLY_COLUMNS ", state, sent_at, replied_at, final_at, next_check_at)"
+		" = ROW (b.name, b.price::numeric, b.selling_price::numeric, b.admin::numeric,"
+		" b.base_commission::numeric, b.balance::numeric, b.status, b.rc, b.message, b.sn,"
+		" b.periode, b.\"desc\", b.reply, b.http_status, b.error, b.state::$S.digipay_state,"
+		" b.sent_at, CASE WHEN b.trusted THEN clock_timestamp() END,"
+		" CASE WHEN b.final THEN clock_timestamp() END,"
+		" CASE WHEN b.state = 'review' THEN 'infinity'"
+		" ELSE clock_timestamp() + b.ms * interval '1 ms' END)"
+		" FROM " DP_ROWS " b"
+		" CROSS JOIN LATERAL (SELECT c.ctid FROM $S.digipay_payment c"
+		" WHERE c.account = b.account AND c.ref_id = b.ref_id AND c.state = 'sending' OFFSET 0) f"
+		" WHERE p.ctid = f.ctid RETURNING p.account, p.ref_id",
 		22,
 		{TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
 			TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, INT4OID, TEXTOID,
-		TEXTOID, TIMESTAMPTZOID, BOOLOID, BOOLOID, INT4OID}
+		TEXTOID, TIMESTAMPTZOID, BOOLOID, BOOLOID, INT4OID},
+		outcome_columns
 	},
 	[DP_SQL_RECORD_INQUIRY] = {
 		"INSERT INTO $S.digipay_inquiry (server, ref_id, " REPLY_COLUMNS

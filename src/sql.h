@@ -7,11 +7,15 @@
 
 #include "statement.h"
 
+/* The relation by whose name a statement reads its rows. */
+#define DP_ROWS	"batch"
+
 typedef struct DpStatementText
 {
 	const char *sql;			/* $S stands for the schema */
 	int			nparams;
 	Oid			types[DP_MAX_PARAMS];
+	const char *const *columns; /* their names, if they come as rows of DP_ROWS */
 } DpStatementText;
 
 extern const DpStatementText dp_statement_texts[DP_SQL_COUNT];

@@ -22,20 +22,34 @@
 #include "catalog/pg_class.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/tuplestore.h"
 
 #include "objects.h"
 #include "sql.h"
 #include "statement.h"
 
+/* So many rows the planner is told of, since the first plan is kept. */
+#define USUAL_ROWS	64
+
+struct DpRows
+{
+	DpStatementId id;
+	Tuplestorestate *store;
+	uint64		count;
+};
+
 static SPIPlanPtr plans[DP_SQL_COUNT];
+static TupleDesc row_types[DP_SQL_COUNT];	/* of those that take rows */
 static Oid	prepared_for = InvalidOid;	/* the extension that the plans are for */
 static NameData prepared_schema;	/* and the name of its schema */
 volatile sig_atomic_t dp_is_committing = false;
@@ -337,7 +351,8 @@ dp_run(DpStatementId id, DpParams *params)
 	if (plans[id] == NULL)
 	{
 		const DpStatementText *text = &dp_statement_texts[id];
-		SPIPlanPtr	plan = SPI_prepare(with_schema(text->sql), text->nparams,
+		SPIPlanPtr	plan = SPI_prepare(with_schema(text->sql),
+									   text->columns == NULL ? text->nparams : 0,
 									   unconstify(Oid *, &text->types[0]));
 
 		if (plan == NULL || SPI_keepplan(plan) != 0)
@@ -356,6 +371,71 @@ dp_run(DpStatementId id, DpParams *params)
 	if (rc < 0)
 		elog(ERROR, "could not run a statement: %s", SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+/* The type of a statement's rows; made at its first use. */
+static TupleDesc
+row_type(DpStatementId id)
+{
+	const DpStatementText *text = &dp_statement_texts[id];
+	MemoryContext old;
+
+	if (row_types[id] != NULL)
+		return row_types[id];
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	row_types[id] = CreateTemplateTupleDesc(text->nparams);
+	for (int i = 0; i < text->nparams; i++)
+		TupleDescInitEntry(row_types[id], i + 1, text->columns[i], text->types[i], -1, 0);
+	MemoryContextSwitchTo(old);
+	return row_types[id];
+}
+
+/* Begin to collect the rows of a statement that takes them. */
+DpRows *
+dp_rows_begin(DpStatementId id)
+{
+	DpRows	   *rows = palloc(sizeof(DpRows));
+
+	rows->id = id;
+	rows->store = tuplestore_begin_heap(false, false, work_mem);
+	rows->count = 0;
+	return rows;
+}
+
+/* One more. */
+void
+dp_rows_add(DpRows *rows, DpParams *row)
+{
+	bool		nulls[DP_MAX_PARAMS];
+
+	for (int i = 0; i < row->count; i++)
+		nulls[i] = row->nulls[i] == 'n';
+	tuplestore_putvalues(rows->store, row_type(rows->id), row->values, nulls);
+	rows->count++;
+}
+
+/*
+ * Run the statement with the rows, once for all of them; they are gone then.
+ * Returns as dp_run.
+ */
+uint64
+dp_run_rows(DpRows *rows)
+{
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+	uint64		found;
+
+	relation->md.name = pstrdup(DP_ROWS);
+	relation->md.tupdesc = row_type(rows->id);
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = USUAL_ROWS;
+	relation->reldata = rows->store;
+	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register the rows of a statement");
+	found = dp_run(rows->id, NULL);
+	SPI_unregister_relation(DP_ROWS);
+	tuplestore_end(rows->store);
+	pfree(rows);
+	return found;
 }
 
 /* Add NULL. */
@@ -424,6 +504,18 @@ char *
 dp_result_text(int column)
 {
 	return SPI_getvalue(SPI_tuptable->vals[result_row], SPI_tuptable->tupdesc, column);
+}
+
+/* Does a column of type text hold this?  NULL does not. */
+bool
+dp_result_is(int column, const char *wanted)
+{
+	bool		isnull;
+	Datum		value = dp_result(column, &isnull);
+	text	   *packed = isnull ? NULL : DatumGetTextPP(value);
+
+	return packed != NULL && VARSIZE_ANY_EXHDR(packed) == strlen(wanted) &&
+		memcmp(VARDATA_ANY(packed), wanted, strlen(wanted)) == 0;
 }
 
 /* An integer column of the result; NULL is zero. */

@@ -12,10 +12,10 @@
 /* The statements; what their parameters are is with their text. */
 typedef enum DpStatementId
 {
-	DP_SQL_INTEND,
+	DP_SQL_INTEND,				/* rows */
 	DP_SQL_ENQUEUE,
 	DP_SQL_CLAIM,
-	DP_SQL_CLAIM_QUEUED,
+	DP_SQL_CLAIM_QUEUED,		/* rows */
 	DP_SQL_REQUEUE,
 	DP_SQL_PUT_BACK,
 	DP_SQL_CANCEL,
@@ -24,7 +24,7 @@ typedef enum DpStatementId
 	DP_SQL_FIND_PAYMENT,
 	DP_SQL_FIND_FOREIGN_PAYMENT,
 	DP_SQL_FIND_INQUIRY,
-	DP_SQL_RECORD_OUTCOME,
+	DP_SQL_RECORD_OUTCOME,		/* rows */
 	DP_SQL_RECORD_INQUIRY,
 	DP_SQL_RECORD_EVENT,
 	DP_SQL_RECOVER,
@@ -78,6 +78,9 @@ typedef struct DpParams
 	int			count;
 } DpParams;
 
+/* Rows of parameters, for a statement that does the same for many payments. */
+typedef struct DpRows DpRows;
+
 /* What a session had before it ran our statements in its own transaction. */
 typedef struct DpSession
 {
@@ -108,9 +111,13 @@ extern void dp_session_begin(DpSession *session);
 extern void dp_session_end(DpSession *session);
 
 extern uint64 dp_run(DpStatementId id, DpParams *params);
+extern DpRows *dp_rows_begin(DpStatementId id);
+extern void dp_rows_add(DpRows *rows, DpParams *row);
+extern uint64 dp_run_rows(DpRows *rows);
 extern void dp_result_row(uint64 row);
 extern Datum dp_result(int column, bool *isnull);
 extern char *dp_result_text(int column);
+extern bool dp_result_is(int column, const char *text);
 extern int	dp_result_int(int column);
 extern int64 dp_result_long(int column);
 extern TimestampTz dp_result_time(int column);

@@ -4,9 +4,11 @@
  *	  A turn of the worker: one transaction for all that is ready.
  *
  * All that is admitted or back when a turn begins shares the turn's one
- * transaction, so one flush serves many payments.  Where a statement fails, the
- * job that it was for is the culprit: it is taken out, and the turn begins anew
- * with the rest, so that one locked row never holds up the others.
+ * transaction, so one flush serves many payments, and the same step of many is
+ * one statement.  Where that fails, the turn begins anew with a statement for each
+ * of them.  Where such a one fails, the job that it was for is the culprit: it is
+ * taken out, and the turn begins anew with the rest, so that one locked row never
+ * holds up the others.
  *
  * What is done for each job is in payment.c.
  *
@@ -22,6 +24,7 @@
 #include "fence.h"
 #include "job.h"
 #include "payment.h"
+#include "record.h"
 #include "statement.h"
 #include "turn.h"
 
@@ -46,39 +49,107 @@ is_lock_error(const ErrorData *error)
 		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 }
 
-/*
- * One try at the turn's transaction.  *culprit is whose statement is being run,
- * for the error handler.  Careful is after a failure: then many rows may be
- * locked, and each is tried before it is written.
- */
-static DpTurn
-try_turn(bool careful, DpJob *volatile *culprit)
+/* One try at the turn's transaction. */
+typedef struct Try
 {
-	dlist_iter	iter;
+	bool		careful;		/* after a failure: one job after the other */
+	DpJob	   *culprit;		/* whose statement is being run; NULL: many jobs' */
+	bool		together;		/* a statement for many jobs is being run */
+} Try;
 
-	if (!dp_transaction_begin())
-		return DP_TURN_UNINSTALLED;
-	dlist_foreach(iter, dp_jobs())
+/* Somebody has locked the payment's row: its outcome has to wait, its bytes need not. */
+static void
+wait_for_row(DpJob *job)
+{
+	if (!job->was_aside)
+		dp_record_bytes(&job->ask, &job->account, &job->response);
+	job->was_aside = true;
+	dp_payment_put_aside(job, ASIDE_MIN_MS);
+}
+
+/*
+ * Do one step of jobs: with all of them at once; with one after the other in a
+ * try that is careful.
+ */
+static void
+do_step(volatile Try *try, void (*step) (DpJob **jobs, int n), DpJob **jobs, int n)
+{
+	if (n == 0)
+		return;
+	if (!try->careful)
+	{
+		try->culprit = NULL;
+		try->together = true;
+		step(jobs, n);
+		try->together = false;
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		try->culprit = jobs[i];
+		step(&jobs[i], 1);
+	}
+}
+
+/*
+ * Write what is back.  Payments after a failure are looked at before they are
+ * written, since many rows may be locked.
+ */
+static void
+write_outcomes(volatile Try *try)
+{
+	DpJob	  **payments = palloc(Max(dp_job_count_in(DP_STEP_BACK), 1) * sizeof(DpJob *));
+	int			n = 0;
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_BACK))
 	{
 		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
 
-		*culprit = job;
-		if (job->step == DP_STEP_ADMITTED)
-			dp_payment_prepare(job);
-		else if (job->step != DP_STEP_BACK)
-			continue;
-		else if (careful && job->ask.command == DP_PAY &&
-				 dp_journal_is_locked(&job->ask, &job->account))
-		{
-			if (!job->was_aside)
-				dp_journal_unrecorded(&job->ask, &job->account, &job->response);
-			job->was_aside = true;
-			dp_payment_put_aside(job, ASIDE_MIN_MS);
-		}
-		else
-			dp_payment_record(job);
+		try->culprit = job;
+		if (try->careful && job->ask.command == DP_PAY &&
+			dp_journal_is_locked(&job->ask, &job->account))
+			wait_for_row(job);
+		else if (dp_payment_record(job))
+			payments[n++] = job;
 	}
-	*culprit = NULL;
+	do_step(try, dp_payment_record_outcomes, payments, n);
+}
+
+/* Prepare what is admitted: the payments, or all else. */
+static void
+prepare(volatile Try *try, bool payments)
+{
+	DpJob	  **intents = palloc(Max(dp_job_count_in(DP_STEP_ADMITTED), 1) * sizeof(DpJob *));
+	int			n = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, dp_jobs_in(DP_STEP_ADMITTED))
+	{
+		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
+
+		if ((job->ask.command == DP_PAY) != payments)
+			continue;
+		try->culprit = job;
+		if (dp_payment_prepare(job))
+			intents[n++] = job;
+	}
+	do_step(try, dp_payment_intend, intents, n);
+}
+
+/*
+ * One try at the turn's transaction.  What is back comes first, since it is older
+ * than what is admitted; and payments before call-backs, which may be about them.
+ */
+static DpTurn
+try_turn(volatile Try *try)
+{
+	if (!dp_transaction_begin())
+		return DP_TURN_UNINSTALLED;
+	write_outcomes(try);
+	prepare(try, true);
+	prepare(try, false);
+	try->culprit = NULL;
 	dp_transaction_commit();
 	return DP_TURN_DONE;
 }
@@ -89,24 +160,18 @@ go_on(void)
 {
 	dlist_mutable_iter iter;
 
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_BACK))
+	{
+		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
+
+		dp_job_give_back_place(job);
+		dp_job_set_step(job, DP_STEP_WRITTEN);
+	}
 	/* first send, then wake: the others' requests need not wait for that */
-	dlist_foreach_modify(iter, dp_jobs())
-	{
-		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
-
-		if (job->step == DP_STEP_ADMITTED)
-			dp_payment_go_on(job);
-		else if (job->step == DP_STEP_BACK)
-			dp_job_give_back_place(job);
-	}
-	dlist_foreach_modify(iter, dp_jobs())
-	{
-		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
-
-		/* what could not be started is back as well, but not yet written */
-		if (job->step == DP_STEP_BACK && !job->has_place)
-			dp_payment_finish(job);
-	}
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_ADMITTED))
+		dp_payment_go_on(dlist_container(DpJob, node, iter.cur));
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_WRITTEN))
+		dp_payment_finish(dlist_container(DpJob, node, iter.cur));
 }
 
 /* Nothing could be written at all: refuse what is new, keep what is back. */
@@ -116,15 +181,11 @@ turn_failed(const ErrorData *error)
 	dlist_mutable_iter iter;
 
 	trouble_ms = Min(Max(trouble_ms * 2, ASIDE_MIN_MS), ASIDE_MAX_MS);
-	dlist_foreach_modify(iter, dp_jobs())
-	{
-		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
-
-		if (job->step == DP_STEP_ADMITTED)
-			dp_payment_refuse(job, error->message, is_lock_error(error));
-		else if (job->step == DP_STEP_BACK)
-			dp_payment_put_aside(job, trouble_ms);
-	}
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_ADMITTED))
+		dp_payment_refuse(dlist_container(DpJob, node, iter.cur), error->message,
+						  is_lock_error(error));
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_BACK))
+		dp_payment_put_aside(dlist_container(DpJob, node, iter.cur), trouble_ms);
 }
 
 /* Keep the bytes of a reply whose outcome has to wait, if that is possible. */
@@ -140,7 +201,7 @@ save_bytes(DpJob *job)
 	{
 		if (dp_transaction_begin())
 		{
-			dp_journal_unrecorded(&job->ask, &job->account, &job->response);
+			dp_record_bytes(&job->ask, &job->account, &job->response);
 			dp_transaction_commit();
 		}
 	}
@@ -175,8 +236,9 @@ log_trouble(const ErrorData *error, const DpJob *culprit)
  * Handle the error of one try.  True if the turn shall begin anew.
  */
 static bool
-handle_error(DpJob *culprit, volatile int *failures)
+handle_error(const Try *try, volatile int *failures)
 {
+	DpJob	   *culprit = try->culprit;
 	ErrorData  *error;
 	bool		again = true;
 
@@ -188,8 +250,14 @@ handle_error(DpJob *culprit, volatile int *failures)
 	dp_fence_forget_take_over();
 
 	(*failures)++;
-	log_trouble(error, culprit);
 	dp_transaction_be_patient(false);
+	if (try->together)
+	{
+		/* it shows in the next try whose fault it was */
+		FreeErrorData(error);
+		return true;
+	}
+	log_trouble(error, culprit);
 	/* whole tables may be locked: do not try each job for itself */
 	if (culprit == NULL || *failures > 10)
 	{
@@ -212,13 +280,13 @@ handle_error(DpJob *culprit, volatile int *failures)
 static void
 take_back(TimestampTz now)
 {
-	dlist_iter	iter;
+	dlist_mutable_iter iter;
 
-	dlist_foreach(iter, dp_jobs())
+	dlist_foreach_modify(iter, dp_jobs_in(DP_STEP_ASIDE))
 	{
 		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
 
-		if (job->step == DP_STEP_ASIDE && job->due <= now)
+		if (job->due <= now)
 			dp_job_set_step(job, DP_STEP_BACK);
 	}
 }
@@ -247,17 +315,17 @@ dp_turn(void)
 		take_back(GetCurrentTimestamp());
 	while (again && is_anything_ready())
 	{
-		DpJob	   *volatile culprit = NULL;
+		volatile Try try = {.careful = failures > 0};
 
 		again = false;
 		PG_TRY();
 		{
-			turn = try_turn(failures > 0, &culprit);
+			turn = try_turn(&try);
 			written = turn == DP_TURN_DONE;
 		}
 		PG_CATCH();
 		{
-			again = handle_error(culprit, &failures);
+			again = handle_error(unvolatize(Try *, &try), &failures);
 			if (!again)
 				turn = DP_TURN_TROUBLE;
 		}
@@ -295,13 +363,8 @@ dp_turn_timeout(void)
 
 	if (dp_job_count_in(DP_STEP_ASIDE) == 0)
 		return -1;
-	dlist_foreach(iter, dp_jobs())
-	{
-		DpJob	   *job = dlist_container(DpJob, node, iter.cur);
-
-		if (job->step == DP_STEP_ASIDE)
-			first = Min(first, job->due);
-	}
+	dlist_foreach(iter, dp_jobs_in(DP_STEP_ASIDE))
+		first = Min(first, dlist_container(DpJob, node, iter.cur)->due);
 	now = GetCurrentTimestamp();
 	return first <= now ? 0 : (long) ((first - now + 999) / 1000);
 }
