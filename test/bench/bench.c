@@ -2,13 +2,17 @@
  * bench.c
  *	  What one session and many pay, beside what the same work costs bare.
  *
- *	bench one URL BODY N RUNS	one call at a time, interleaved with the bare
- *								work: two flushed one-row commits, one POST
- *	bench flat N				N calls, half of them errors: what grows?
- *	bench many N				N sessions that pay at the same moment
+ *	bench one URL SERVER PREFIX BODY N [CA]	one call at a time, interleaved with the
+ *									bare work: two flushed one-row commits, one POST
+ *	bench replay SERVER REF_ID N	digipay_pay of a final payment, interleaved with
+ *									a SELECT of its row
+ *	bench flat SERVER N				N calls, half of them errors: what grows?
+ *	bench many SERVER N				N sessions that pay at the same moment
  *
- * The database is libpq's default.  run.sh sets the scene: servers digipay,
- * down (refuses connections) and raw (closes them), and the table bench_floor.
+ * The database is libpq's default.  The parts set the scene: the table bench_floor,
+ * and for "flat" the servers down (refuses connections) and raw (closes them).
+ * Readings go to standard output, "metric,value,unit" a line; those of "flat" have
+ * the case before them.
  */
 #include <curl/curl.h>
 #include <dirent.h>
@@ -117,6 +121,10 @@ enum
 	INSERT, UPDATE, POST, FLOOR, PAYMENT, PAIR, PARTS
 };
 
+static const char *const part_names[PARTS] = {
+	"insert", "update", "post", "floor", "pay", "pair"
+};
+
 static int
 compare(const void *a, const void *b)
 {
@@ -154,16 +162,12 @@ post(CURL *curl, size_t *received)
 		die("the bare POST failed: %s, HTTP status %ld", curl_easy_strerror(code), status);
 }
 
-static void
-one(const char *url, const char *body, int n, int runs)
+/* A handle that posts the body, as floor.c does. */
+static CURL *
+make_post(const char *url, const char *body, const char *authorities, size_t *received)
 {
-	PGconn	   *conn = connect_db();
 	CURL	   *curl;
 	struct curl_slist *headers;
-	size_t		received;
-	double	   *times[PARTS];
-	char		key[64];
-	char		sql[1024];
 
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	curl = curl_easy_init();
@@ -171,72 +175,129 @@ one(const char *url, const char *body, int n, int runs)
 	headers = curl_slist_append(headers, "Expect:");
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, swallow);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, received);
+	curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	if (authorities != NULL)
+		curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
+	return curl;
+}
+
+/* Sort times, and print two quantiles of them. */
+static void
+report(const char *name, double *times, int n, const char *unit)
+{
+	qsort(times, n, sizeof(double), compare);
+	printf("%s_p50,%.2f,%s\n", name, quantile(times, n, 0.5), unit);
+	printf("%s_p99,%.2f,%s\n", name, quantile(times, n, 0.99), unit);
+}
+
+/* The journal's own clock divides the payments since then into stages. */
+static void
+report_stages(PGconn *conn, const char *since)
+{
+	static const char *const stages[2][2] = {
+		{"stage_intent", "sent_at - requested_at"},
+		{"stage_exchange", "replied_at - sent_at"},
+	};
+	char		sql[512];
+
+	for (int i = 0; i < 2; i++)
+	{
+		char	   *median;
+
+		snprintf(sql, sizeof(sql), "SELECT round((1e6 * percentile_cont(0.5)"
+				 " WITHIN GROUP (ORDER BY extract(epoch FROM %s)))::numeric, 1)"
+				 " FROM digipay_payment WHERE requested_at > '%s'", stages[i][1], since);
+		median = ask(conn, sql);
+		printf("%s,%s,us\n", stages[i][0], median);
+		free(median);
+	}
+}
+
+static void
+one(const char *url, const char *server, const char *prefix, const char *body, int n,
+	const char *authorities)
+{
+	PGconn	   *conn = connect_db();
+	size_t		received;
+	CURL	   *curl = make_post(url, body, authorities, &received);
+	char	   *since = ask(conn, "SELECT clock_timestamp()");
+	double	   *times[PARTS];
+	char		key[64];
 
 	prepare(conn, "insert", "INSERT INTO bench_floor (id, state) VALUES ($1, 'sending')");
 	prepare(conn, "update", "UPDATE bench_floor SET state = 'succeeded' WHERE id = $1");
 	prepare(conn, "pay", PAY);
 	for (int part = 0; part < PARTS; part++)
 		times[part] = malloc(n * sizeof(double));
-
-	printf("POST: %zu bytes out", strlen(body));
-	post(curl, &received);
-	printf(", %zu bytes back\n", received);
-	printf("%-4s %8s %8s %8s | %15s | %15s | %s\n", "run", "insert", "update", "POST",
-		   "floor p50   p99", "pay p50     p99", "ratio of p50 (p50 of ratios)");
-	for (int r = 0; r < runs; r++)
+	for (int i = -WARM_UP; i < n; i++)
 	{
-		char	   *since = ask(conn, "SELECT clock_timestamp()");
-		char	   *stages;
+		double		t[5];
 
-		for (int i = -WARM_UP; i < n; i++)
-		{
-			double		t[5];
-
-			snprintf(key, sizeof(key), "bench-%d-%d", r, i + WARM_UP);
-			t[0] = now();
-			run(conn, "insert", key, NULL, NULL);
-			t[1] = now();
-			run(conn, "update", key, NULL, NULL);
-			t[2] = now();
-			post(curl, &received);
-			t[3] = now();
-			run(conn, "pay", key, "digipay", "succeeded");
-			t[4] = now();
-			if (i < 0)
-				continue;
-			times[INSERT][i] = t[1] - t[0];
-			times[UPDATE][i] = t[2] - t[1];
-			times[POST][i] = t[3] - t[2];
-			times[FLOOR][i] = t[3] - t[0];
-			times[PAYMENT][i] = t[4] - t[3];
-			times[PAIR][i] = times[PAYMENT][i] / times[FLOOR][i];
-		}
-		for (int part = 0; part < PARTS; part++)
-			qsort(times[part], n, sizeof(double), compare);
-		printf("%-4d %8.0f %8.0f %8.0f | %9.0f %5.0f | %9.0f %5.0f | %.2f (%.2f)\n", r + 1,
-			   quantile(times[INSERT], n, 0.5), quantile(times[UPDATE], n, 0.5),
-			   quantile(times[POST], n, 0.5),
-			   quantile(times[FLOOR], n, 0.5), quantile(times[FLOOR], n, 0.99),
-			   quantile(times[PAYMENT], n, 0.5), quantile(times[PAYMENT], n, 0.99),
-			   quantile(times[PAYMENT], n, 0.5) / quantile(times[FLOOR], n, 0.5),
-			   quantile(times[PAIR], n, 0.5));
-
-		/* the journal's own clock divides a payment into three */
-		snprintf(sql, sizeof(sql),
-				 "SELECT pg_catalog.format('     of it: intent and its commit %%s, sent until outcome is written %%s',"
-				 " round(1e6 * percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM sent_at - requested_at))::numeric),"
-				 " round(1e6 * percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM replied_at - sent_at))::numeric))"
-				 " FROM digipay_payment WHERE requested_at > '%s'", since);
-		stages = ask(conn, sql);
-		printf("%s\n", stages);
-		free(stages);
-		free(since);
-		fflush(stdout);
+		snprintf(key, sizeof(key), "%s-%d", prefix, i + WARM_UP);
+		t[0] = now();
+		run(conn, "insert", key, NULL, NULL);
+		t[1] = now();
+		run(conn, "update", key, NULL, NULL);
+		t[2] = now();
+		post(curl, &received);
+		t[3] = now();
+		run(conn, "pay", key, server, "succeeded");
+		t[4] = now();
+		if (i < 0)
+			continue;
+		times[INSERT][i] = t[1] - t[0];
+		times[UPDATE][i] = t[2] - t[1];
+		times[POST][i] = t[3] - t[2];
+		times[FLOOR][i] = t[3] - t[0];
+		times[PAYMENT][i] = t[4] - t[3];
+		times[PAIR][i] = times[PAYMENT][i] / times[FLOOR][i];
 	}
+	for (int part = 0; part < PARTS; part++)
+		report(part_names[part], times[part], n, part == PAIR ? "1" : "us");
+	report_stages(conn, since);
+	free(since);
+	PQfinish(conn);
+}
+
+/* ----------
+ * What is final already
+ * ----------
+ */
+
+static void
+replay(const char *server, const char *ref_id, int n)
+{
+	PGconn	   *conn = connect_db();
+	double	   *paid = malloc(n * sizeof(double));
+	double	   *selected = malloc(n * sizeof(double));
+
+	prepare(conn, "pay", "SELECT * FROM digipay_pay('pln', '530000000001', $1, server => $2)");
+	prepare(conn, "select", "SELECT * FROM digipay_payment WHERE ref_id = $1 AND server = $2");
+	prepare(conn, "same", "SELECT p = q FROM digipay_payment p,"
+			" digipay_pay('pln', '530000000001', $1, server => $2) q WHERE p.ref_id = $1 AND p.server = $2");
+	run(conn, "same", ref_id, server, "t");
+	for (int i = -WARM_UP; i < n; i++)
+	{
+		double		t[3];
+
+		t[0] = now();
+		run(conn, "select", ref_id, server, ref_id);
+		t[1] = now();
+		run(conn, "pay", ref_id, server, ref_id);
+		t[2] = now();
+		if (i < 0)
+			continue;
+		selected[i] = t[1] - t[0];
+		paid[i] = t[2] - t[1];
+	}
+	report("select", selected, n, "us");
+	report("pay", paid, n, "us");
 	PQfinish(conn);
 }
 
@@ -312,6 +373,7 @@ descriptors(int pid)
 	return count - 2;
 }
 
+/* Print what a process holds after so many calls. */
 static void
 measure(int calls, const char *who, int pid)
 {
@@ -320,9 +382,11 @@ measure(int calls, const char *who, int pid)
 	long		shm = segments(pid, &count);
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	printf("%7d  %-8s %9ld %9ld %12d %8ld %9ld in %d\n", calls, who,
-		   line_of(path, "RssAnon:"), line_of(path, "VmRSS:"),
-		   descriptors(pid), line_of(path, "Threads:"), shm, count);
+	printf("\"%s, after %d calls\",RssAnon,%ld,kB\n", who, calls, line_of(path, "RssAnon:"));
+	printf("\"%s, after %d calls\",VmRSS,%ld,kB\n", who, calls, line_of(path, "VmRSS:"));
+	printf("\"%s, after %d calls\",descriptors,%d,1\n", who, calls, descriptors(pid));
+	printf("\"%s, after %d calls\",threads,%ld,1\n", who, calls, line_of(path, "Threads:"));
+	printf("\"%s, after %d calls\",segments,%ld,kB\n", who, calls, shm);
 }
 
 static int
@@ -336,69 +400,62 @@ worker_of(PGconn *conn)
 	return value;
 }
 
-/* The server's own shared memory: what has a name, and what is ours. */
+/* The same for the server's own shared memory: what has a name, and what is ours. */
 static void
-measure_server(PGconn *conn)
+measure_server(PGconn *conn, int calls)
 {
-	char	   *text = ask(conn, "SELECT format('%s allocations of %s kB in all, %s of them digipay''s with %s bytes',"
-						   " count(*), round(sum(allocated_size) / 1024), count(*) FILTER (WHERE name LIKE 'digipay%'),"
-						   " sum(allocated_size) FILTER (WHERE name LIKE 'digipay%'))"
-						   " FROM pg_shmem_allocations WHERE name <> '<anonymous>'");
+	char	   *all = ask(conn, "SELECT round(sum(allocated_size) / 1024)"
+						  " FROM pg_shmem_allocations WHERE name <> '<anonymous>'");
+	char	   *ours = ask(conn, "SELECT sum(allocated_size)"
+						   " FROM pg_shmem_allocations WHERE name LIKE 'digipay%'");
 
-	printf("         main shared memory: %s\n", text);
-	free(text);
+	printf("\"main shared memory, after %d calls\",all,%s,kB\n", calls, all);
+	printf("\"main shared memory, after %d calls\",digipay,%s,bytes\n", calls, ours);
+	free(all);
+	free(ours);
 }
 
 static void
-flat(int n)
+flat(const char *server, int n)
 {
 	PGconn	   *conn = connect_db();
 	int			worker;
-	int			good = 0,
-				bad = 0;
 
 	prepare(conn, "pay", PAY);
 	prepare(conn, "other_bill",
-			"SELECT digipay_pay('pln', '530000000002', $1)");
+			"SELECT digipay_pay('pln', '530000000002', $1, server => $2)");
 	prepare(conn, "max_price",
-			"SELECT digipay_pay('pln', '530000000001', $1, max_price => 1)");
+			"SELECT digipay_pay('pln', '530000000001', $1, server => $2, max_price => 1)");
 	prepare(conn, "inquire",
 			"SELECT digipay_inquire('pln', '530000000001', $1, server => $2)");
-	run(conn, "inquire", "flat-inquired", "digipay", NULL);
+	run(conn, "inquire", "flat-inquired", server, NULL);
 	worker = worker_of(conn);
 
-	printf("%7s  %-8s %9s %9s %12s %8s %9s\n", "calls", "process", "RssAnon", "VmRSS",
-		   "descriptors", "threads", "segments (kB)");
 	for (int i = 1; i <= n; i++)
 	{
 		char		key[64];
 
 		snprintf(key, sizeof(key), "%sflat-%d", i % 8 == 5 ? "inq-close-" : "", i);
 		if (i % 2 == 0)
-			run(conn, "pay", key, "digipay", "succeeded");
+			run(conn, "pay", key, server, "succeeded");
 		else if (i % 8 == 1)	/* the inquiry was for another bill */
-			run(conn, "other_bill", "flat-inquired", NULL, "PY002");
+			run(conn, "other_bill", "flat-inquired", server, "PY002");
 		else if (i % 8 == 3)	/* there is no inquiry */
-			run(conn, "max_price", key, NULL, "PY006");
+			run(conn, "max_price", key, server, "PY006");
 		else if (i % 8 == 5)	/* the connection closes, no answer */
 			run(conn, "inquire", key, "raw", "PY005");
 		else					/* nobody listens */
 			run(conn, "pay", key, "down", "PY001");
-		if (i % 2 == 0)
-			good++;
-		else
-			bad++;
 		if (i == 100 || i == n / 10 || i == n / 2 || i == n)
 		{
 			measure(i, "worker", worker);
 			measure(i, "session", PQbackendPID(conn));
-			measure_server(conn);
+			measure_server(conn, i);
 			fflush(stdout);
 		}
 	}
 	if (worker_of(conn) != worker)
 		die("the worker is another one now");
-	printf("%d payments made, %d errors (a quarter each PY002, PY006, PY005, PY001)\n", good, bad);
 	PQfinish(conn);
 }
 
@@ -408,7 +465,7 @@ flat(int n)
  */
 
 static void
-many(int n)
+many(const char *server, int n)
 {
 	PGconn	  **conn = malloc(n * sizeof(PGconn *));
 	double		begun,
@@ -419,13 +476,13 @@ many(int n)
 		conn[i] = connect_db();
 		prepare(conn[i], "pay", PAY);
 		/* what a session does only once is not what this is about */
-		run(conn[i], "pay", "many-first", "digipay", "succeeded");
+		run(conn[i], "pay", "many-first", server, "succeeded");
 	}
 	begun = now();
 	for (int i = 0; i < n; i++)
 	{
 		char		key[64];
-		const char *params[2] = {key, "slow"};
+		const char *params[2] = {key, server};
 
 		snprintf(key, sizeof(key), "many-%d-%ld", i, (long) time(NULL));
 		if (!PQsendQueryPrepared(conn[i], "pay", 2, params, NULL, NULL, 0))
@@ -441,7 +498,7 @@ many(int n)
 		PQclear(result);
 	}
 	ended = now();
-	printf("%d payments at once: all answered after %.0f ms\n", n, (ended - begun) / 1000);
+	printf("all answered,%.1f,ms\n", (ended - begun) / 1000);
 	for (int i = 0; i < n; i++)
 		PQfinish(conn[i]);
 	free(conn);
@@ -450,13 +507,18 @@ many(int n)
 int
 main(int argc, char **argv)
 {
-	if (argc == 6 && strcmp(argv[1], "one") == 0)
-		one(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
-	else if (argc == 3 && strcmp(argv[1], "flat") == 0)
-		flat(atoi(argv[2]));
-	else if (argc == 3 && strcmp(argv[1], "many") == 0)
-		many(atoi(argv[2]));
+	const char *mode = argc > 1 ? argv[1] : "";
+
+	if ((argc == 7 || argc == 8) && strcmp(mode, "one") == 0)
+		one(argv[2], argv[3], argv[4], argv[5], atoi(argv[6]), argv[7]);
+	else if (argc == 5 && strcmp(mode, "replay") == 0)
+		replay(argv[2], argv[3], atoi(argv[4]));
+	else if (argc == 4 && strcmp(mode, "flat") == 0)
+		flat(argv[2], atoi(argv[3]));
+	else if (argc == 4 && strcmp(mode, "many") == 0)
+		many(argv[2], atoi(argv[3]));
 	else
-		die("usage: bench one URL BODY N RUNS | flat N | many N");
+		die("usage: bench one URL SERVER PREFIX BODY N [CA] | replay SERVER REF_ID N"
+			" | flat SERVER N | many SERVER N");
 	return 0;
 }
