@@ -62,7 +62,7 @@ summarize()
 	{ readings_as_sql; cat "$here/test/bench/summary.sql"; } | sql -v part="$1" >"$work/summary" ||
 		die "the readings of $1 cannot be summed up"
 	# from psql's frames to Markdown's
-	awk '/^\+/ {if (++n % 3 == 2) {gsub(/\+/, "|"); print}; next} {print}' "$work/summary" |
+	awk '/^\+/ {if (++n % 3 == 2) {gsub(/\+/, "|"); print}; if (n % 3 == 0) {print ""}; next} NF {print}' "$work/summary" |
 		tee -a "$OUT/results.md"
 }
 
@@ -100,12 +100,13 @@ endpoint_of()
 	esac
 }
 
-# Take a reading of the floor: case, scheme, mode, requests, how many in flight.
+# Take a reading of the floor: case, scheme, mode, requests, how many in flight,
+# prefix of the ref_ids.
 floor()
 {
 	open_books
 	# shellcheck disable=SC2046,SC2086	# words
-	$pinned "$work/floor" "$3" "$(endpoint_of "$2")" "f$round" "$4" ${5:-} \
+	$pinned "$work/floor" "$3" "$(endpoint_of "$2")" "${6:-f$round}" "$4" ${5:-} \
 		$([ "$2" = http ] || echo "$authorities") >"$work/reading" || die "$part: the floor program failed"
 	check_books $(($4 + ${5:-1}))
 	record "$1" <"$work/reading"
@@ -144,6 +145,14 @@ create_server()
 		-c "CREATE USER MAPPING FOR PUBLIC SERVER $1 OPTIONS (username '$USERNAME', api_key '$API_KEY')"
 }
 
+# Drop database $1 when its worker has ended, and go back to the first one.
+end_database()
+{
+	sql -d "$1" -c 'SELECT digipay_worker_stop()' >/dev/null
+	export PGDATABASE=postgres
+	sql -c "DROP DATABASE $1 WITH (FORCE)"
+}
+
 # One value.
 value()
 {
@@ -157,15 +166,33 @@ worker_pid()
 		WHERE backend_type = 'digipay worker' AND datname = current_database()"
 }
 
-# Milliseconds of processor time that a process has taken.
+# Microseconds of processor time that a process has taken.
 cpu_of()
 {
-	awk -v tick="$(getconf CLK_TCK)" '{sub(/.*\) /, ""); print 1000 * ($12 + $13) / tick}' "/proc/$1/stat"
+	awk '{printf "%.0f", $1 / 1000}' "/proc/$1/schedstat"
 }
 
-# Let so many requests be in flight.
+# End a program that was started beside, of which clean_up knows.
+end_helper()
+{
+	kill "$1" 2>/dev/null || :
+	wait "$1" 2>/dev/null || :
+	providers=$(echo "$providers" | sed "s/\\b$1\\b//")
+}
+
+# Let so many requests be in flight.  Beyond a hundred the double needs a tick,
+# see floor.c.
+ticker=
 allow_in_flight()
 {
+	if [ "$1" -gt 100 ] && [ -z "$ticker" ]; then
+		"$work/floor" tick "$provider_url/books?ref_id=tick" 2 >/dev/null &
+		ticker=$!
+		providers="$ticker $providers"
+	elif [ "$1" -le 100 ] && [ -n "$ticker" ]; then
+		end_helper "$ticker"
+		ticker=
+	fi
 	sql -c "ALTER SERVER http OPTIONS (SET max_in_flight '$1')" \
 		-c "ALTER SERVER https OPTIONS (SET max_in_flight '$1')"
 	sql -c "LOAD 'digipay'" -c "ALTER SYSTEM SET digipay.max_connections = $(($1 > 256 ? $1 : 256))" \
@@ -221,12 +248,12 @@ submit()
 }
 
 # Take a reading of the queue: case, server, payments, how many in flight go
-# first and do not count.  From the COMMIT of the one statement that submits
+# first and do not count, prefix of the ref_ids.  From the COMMIT of the one statement that submits
 # them ("rate"), or from its beginning ("whole"), until the last is final.
 queue()
 {
 	open_books
-	prefix=q-$(date +%s%N)
+	prefix=${5:-q-$(date +%s%N)}
 	submit "$prefix-warm" "$4" "$2" >/dev/null
 	wait_until_final
 	sql -c CHECKPOINT
@@ -240,7 +267,22 @@ queue()
 	check_payments "$prefix" "$2" $(($3 + $4))
 	ended=$(value "SELECT extract(epoch FROM max(final_at)) FROM digipay_payment WHERE $(payments_of "$prefix" "$2")")
 	echo "$times $ended $cpu_before $cpu_after" | tr '\n' ' ' | awk -v n="$3" '{
-		printf "rate,%.1f,1/s\nwhole,%.1f,1/s\ncpu,%.2f,us\n", n / ($3 - $2), n / ($3 - $1), ($5 - $4) * 1000 / n
+		printf "rate,%.1f,1/s\nwhole,%.1f,1/s\ncpu,%.2f,us\n", n / ($3 - $2), n / ($3 - $1), ($5 - $4) / n
 	}' | record "$1"
 	reading "$1" connections "$(echo "$books" | jq .connections)" 1
+}
+
+# ------------------------------------------------------------- a long journal
+
+# Fill the journal of this database up to so many final payments.
+fill()
+{
+	filled=$(value "SELECT count(*) FROM digipay_payment WHERE server = 'http' AND ref_id LIKE 'fill-%'")
+	say "Filling in payments up to $1 ..."
+	while [ "$filled" -lt "$1" ]; do
+		until=$((filled + 500000 < $1 ? filled + 500000 : $1))
+		sql -v from="$((filled + 1))" -v until="$until" -f "$here/test/bench/fill.sql" || die 'the journal cannot be filled'
+		filled=$until
+	done
+	sql -c 'VACUUM (ANALYZE) digipay_payment' -c CHECKPOINT
 }

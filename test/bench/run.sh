@@ -101,6 +101,7 @@ set_scene()
 {
 	start_provider --username $USERNAME --api-key $API_KEY \
 		--cert "$work/peer.crt" --key "$work/peer.key" || die "the provider's double did not start"
+	raw_port=$(sed -n 's/.*raw=\([0-9]*\).*/\1/p' "$out")
 	# a checkpoint in the middle of a reading is not what is measured
 	printf '%s\n' "max_wal_size = '8GB'" "checkpoint_timeout = '30min'" >"$work/settings"
 	start_server "$disk/server" "$work/root" <"$work/settings" || die 'the server did not start'

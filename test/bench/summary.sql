@@ -10,16 +10,17 @@ CREATE FUNCTION pg_temp.show(x numeric) RETURNS text LANGUAGE sql AS $$
 		WHEN abs(x) >= 10 THEN to_char(x, 'FM990.0') ELSE to_char(x, 'FM990.000') END
 $$;
 
-SELECT "case", metric, unit, pg_temp.show(percentile_cont(0.5) WITHIN GROUP (ORDER BY value)::numeric) AS median,
-	pg_temp.show(min(value)) AS least, pg_temp.show(max(value)) AS most, count(*) AS n
+SELECT "case", metric || CASE unit WHEN '1' THEN '' ELSE ', ' || unit END AS metric,
+	pg_temp.show(percentile_cont(0.5) WITHIN GROUP (ORDER BY value)::numeric) AS median
 FROM (SELECT *, row_number() OVER () AS number FROM reading) AS r
 WHERE part = :'part'
 GROUP BY "case", metric, unit
-ORDER BY min(number);
+ORDER BY min(number)
+\crosstabview "case" metric median
 
 SELECT EXISTS (SELECT 1 FROM ratio WHERE part = :'part') AS has_ratios \gset
 \if :has_ratios
-\qecho
+\echo
 SELECT name AS ratio, to_char(percentile_cont(0.5) WITHIN GROUP (ORDER BY a.value / b.value), 'FM990.000') AS median,
 	to_char(min(a.value / b.value), 'FM990.000') AS least, to_char(max(a.value / b.value), 'FM990.000') AS most, count(*) AS n, aim
 FROM ratio AS o

@@ -30,7 +30,7 @@ sessions_pay()
 		SELECT state FROM digipay_pay('pln', '530000000001', :prefix || '-' || :client_id || '-' || :n, server => 'http');
 	END
 	)
-	reading "$1 sessions, digipay_pay" cpu "$(echo "$cpu_before $(cpu_of "$worker") $paid" | awk '{print ($2 - $1) * 1000 / $3}')" us
+	reading "$1 sessions, digipay_pay" cpu "$(echo "$cpu_before $(cpu_of "$worker") $paid" | awk '{print ($2 - $1) / $3}')" us
 	check_books "$paid"
 	check_payments "$prefix" http "$paid"
 }
