@@ -1,7 +1,7 @@
 # The plots of the part "grow"; run.sh gives data, out and type.
 
-if (type eq "svg") set terminal svg size 800,560 font "sans,13" background "white"; else set terminal pngcairo size 1200,840 font "sans,15"
-set grid lc rgb "#dddddd"
+if (type eq "svg") set terminal svg noenhanced size 800,560 font "sans,13" background "white"; else set terminal pngcairo noenhanced size 1200,840 font "sans,15"
+set grid xtics ytics lt 1 lw 1 lc rgb "#cccccc"
 set logscale xy
 set key top left
 set style data linespoints

@@ -14,7 +14,8 @@ wrk_reading()
 	reading "$1" rate "$(sed -n 's/^Requests.sec: *//p' "$work/wrk")" 1/s
 }
 
-# Floor and wrk, one after the other: scheme, connections, requests.
+# Floor and wrk, one after the other: scheme, connections, place, requests,
+# seconds.
 fair_pair()
 {
 	if [ "$2" = 1 ]; then
@@ -22,7 +23,7 @@ fair_pair()
 	else
 		floor "$1, $2, $3, floor" "$1" multi "$4" "$2"
 	fi
-	wrk_reading "$1, $2, $3, wrk" "$1" "$2" 2
+	wrk_reading "$1, $2, $3, wrk" "$1" "$2" "${5:-2}"
 }
 
 fair_round()
@@ -36,8 +37,10 @@ fair_round()
 		done
 	done
 	control '{"delay": 200}'
-	fair_pair http 64 '200 ms' 640
-	fair_pair http 1000 '200 ms' 10000
+	fair_pair http 64 '200 ms' 1600 5
+	allow_in_flight 1000	# for its tick
+	fair_pair http 1000 '200 ms' 25000 5
+	allow_in_flight 64
 	control '{"delay": 0}'
 }
 

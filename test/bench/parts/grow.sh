@@ -93,8 +93,8 @@ plot_data()
 # Draw what this part has measured.
 plot()
 {
-	plot_data '^(\d+) in flight' '0 ms, floor:rate' '0 ms, queue:rate' '200 ms, floor:rate' '200 ms, queue:rate' \
-		'0 ms, floor:cpu' '0 ms, queue:cpu' >"$work/in_flight"
+	plot_data '^(\d+) in flight' ' 0 ms, floor:rate' ' 0 ms, queue:rate' ' 200 ms, floor:rate' ' 200 ms, queue:rate' \
+		' 0 ms, floor:cpu' ' 0 ms, queue:cpu' >"$work/in_flight"
 	plot_data 'replies of (\d+)' 'floor:rate' 'queue:rate' 'floor:cpu' 'queue:cpu' >"$work/size"
 	plot_data '^(\d+) sessions' 'digipay_pay:p50' 'digipay_pay:p99' 'two commits:p50' 'two commits:p99' >"$work/sessions"
 	for terminal in svg png; do
