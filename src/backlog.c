@@ -33,7 +33,7 @@
 #include "statement.h"
 
 /* Rows read ahead for each server. */
-#define READ_AHEAD			256
+#define READ_AHEAD			512
 
 /* So many servers take turns. */
 #define MAX_LANES			256

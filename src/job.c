@@ -23,7 +23,15 @@
 
 #define LISTS	1024
 
+/* A job fits into its context's first block, with its request and a usual reply. */
+#define CONTEXT_SIZE	(24 * 1024)
+
+/* So many contexts of jobs that are over are kept for the next ones. */
+#define KEPT_CONTEXTS	64
+
 static MemoryContext jobs_context = NULL;
+static MemoryContext kept[KEPT_CONTEXTS];
+static int	nkept = 0;
 static dlist_head steps[DP_STEP_COUNT];
 static dlist_head by_ref[LISTS];
 static int	in_step[DP_STEP_COUNT];
@@ -49,12 +57,34 @@ list_of(const char *ref_id)
 	return &by_ref[hash_bytes((const unsigned char *) ref_id, strlen(ref_id)) % LISTS];
 }
 
+/* A job's context, from the kept ones if there is one. */
+static MemoryContext
+get_context(void)
+{
+	if (nkept > 0)
+		return kept[--nkept];
+	return AllocSetContextCreate(jobs_context, "digipay job",
+								 CONTEXT_SIZE, CONTEXT_SIZE, ALLOCSET_DEFAULT_MAXSIZE);
+}
+
+/* Free what was in a job's context, and keep it if there is room. */
+static void
+give_back_context(MemoryContext context)
+{
+	if (nkept == KEPT_CONTEXTS)
+	{
+		MemoryContextDelete(context);
+		return;
+	}
+	MemoryContextReset(context);
+	kept[nkept++] = context;
+}
+
 /* A new job, in its first step, that nobody waits for. */
 DpJob *
 dp_job_new(const DpAsk *ask)
 {
-	MemoryContext context = AllocSetContextCreate(jobs_context, "digipay job",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context = get_context();
 	DpJob	   *job = MemoryContextAllocZero(context, sizeof(DpJob));
 
 	job->context = context;
@@ -83,7 +113,7 @@ dp_job_end(DpJob *job)
 	dlist_delete(&job->same_ref);
 	in_step[job->step]--;
 	njobs--;
-	MemoryContextDelete(job->context);
+	give_back_context(job->context);
 }
 
 /*

@@ -24,6 +24,7 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -50,6 +51,9 @@
  */
 #define MAX_IDLE_SECONDS	10L
 
+/* So much memory that libcurl has freed stays with the process, in bytes. */
+#define KEPT_MEMORY			(4 * 1024 * 1024)
+
 /* Most response headers, in bytes; the provider sends some hundred. */
 #define MAX_HEADER_SIZE		(64 * 1024)
 
@@ -64,6 +68,9 @@ struct DpTransfer
 {
 	CURL	   *easy;
 	void	   *owner;
+	bool		peer_set;		/* libcurl knows what the next two say */
+	char	   *endpoint;
+	char	   *ca_file;
 	bool		running;		/* libcurl has it */
 	dlist_node	running_node;
 	int64		lost_at;		/* by the monotonic clock */
@@ -309,6 +316,10 @@ dp_transport_init(void)
 	/* whoever started the server may have wanted his own sessions' keys logged */
 	unsetenv("SSLKEYLOGFILE");
 
+#ifdef M_TRIM_THRESHOLD
+	/* what one turn frees the next one needs: do not give it back each time */
+	(void) mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
+#endif
 	block_signals(&saved);
 	good = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 	if (good)
@@ -403,19 +414,56 @@ set_fixed_options(DpTransfer *transfer)
 	return bad == CURLE_OK;
 }
 
-/* The options that a request brings along. */
+/* The same text, or none both? */
 static bool
-set_options(DpTransfer *transfer, const DpRequest *request, bool tls)
+same_text(const char *a, const char *b)
 {
-	const char *ca_file = request->ca_file != NULL ? request->ca_file : system_ca_file;
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* Keep a copy of a text, or of none; false when out of memory. */
+static bool
+keep_text(char **kept, const char *text)
+{
+	free(*kept);
+	*kept = text != NULL ? strdup(text) : NULL;
+	return (*kept == NULL) == (text == NULL);
+}
+
+/*
+ * Where the request goes, which libcurl copies and checks each time that it is
+ * told: so it is told only what is not the same as in the transfer's last request.
+ */
+static bool
+set_peer(DpTransfer *transfer, const char *endpoint, const char *ca_file, bool tls)
+{
 	CURL	   *easy = transfer->easy;
 	CURLcode	bad = CURLE_OK;
 
-	SET(CURLOPT_URL, request->endpoint);
+	if (transfer->peer_set && same_text(transfer->endpoint, endpoint) &&
+		same_text(transfer->ca_file, ca_file))
+		return true;
+	transfer->peer_set = false;
+	SET(CURLOPT_URL, endpoint);
 	SET(CURLOPT_PROTOCOLS_STR, tls ? "https" : "http");
 	SET(CURLOPT_CAINFO, ca_file);
 	/* libcurl keeps parsed authorities only where there is no directory of them */
 	SET(CURLOPT_CAPATH, ca_file != NULL ? NULL : system_ca_path);
+	transfer->peer_set = bad == CURLE_OK && keep_text(&transfer->endpoint, endpoint) &&
+		keep_text(&transfer->ca_file, ca_file);
+	return transfer->peer_set;
+}
+
+/* The options that a request brings along. */
+static bool
+set_options(DpTransfer *transfer, const DpRequest *request, bool tls)
+{
+	CURL	   *easy = transfer->easy;
+	CURLcode	bad = CURLE_OK;
+
+	if (!set_peer(transfer, request->endpoint,
+				  request->ca_file != NULL ? request->ca_file : system_ca_file, tls))
+		return false;
 	SET(CURLOPT_FRESH_CONNECT, fresh_until > monotonic_us() ? 1L : 0L);
 	SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_len);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) request->connect_timeout);
