@@ -2,6 +2,7 @@ EXTENSION   = digipay
 EXTVERSION  = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" digipay.control)
 MODULE_big  = digipay
 OBJS        = \
+	src/account.o \
 	src/address.o \
 	src/amount.o \
 	src/answer.o \

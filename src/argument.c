@@ -13,11 +13,10 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "account.h"
 #include "amount.h"
 #include "argument.h"
-#include "credential.h"
 #include "guc.h"
-#include "problem.h"
 
 /* Raise 22023 for an argument. */
 void
@@ -122,13 +121,9 @@ dp_take_whole_thousands(FunctionCallInfo fcinfo, int argno, DpAsk *ask)
 void
 dp_take_server(FunctionCallInfo fcinfo, int argno, DpAsk *ask, DpAccount *account)
 {
-	const char *name = PG_ARGISNULL(argno) ? dp_guc_server : NameStr(*PG_GETARG_NAME(argno));
-	DpProblem	problem;
-
-	ask->server = dp_server_find(name);
-	dp_server_check_usage(ask->server, name);
-	if (!dp_account_load(ask->server, false, account, &problem))
-		dp_problem_raise(&problem);
+	dp_account_take(PG_ARGISNULL(argno) ? dp_guc_server : NameStr(*PG_GETARG_NAME(argno)),
+					account);
+	ask->server = account->server;
 	namestrcpy(&ask->requested_by, GetUserNameFromId(GetUserId(), false));
 }
 

@@ -63,17 +63,22 @@ static DpFence known = {.state = DP_FENCE_UNMADE};
 static DpFence before;			/* a take-over that is not committed yet */
 static bool taking_over = false;
 
-/* Where we are. */
+/*
+ * Where we are.  The file is looked at once in a process: it cannot be another
+ * one while the server runs.
+ */
 static void
 find_place(Place *place)
 {
-	struct stat st;
+	static struct stat st;
+	static bool known_file = false;
 
 	/* the working directory of every server process is the data directory */
-	if (stat("PG_VERSION", &st) != 0)
+	if (!known_file && stat("PG_VERSION", &st) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not stat file \"%s\": %m", "PG_VERSION")));
+	known_file = true;
 	place->system = (int64) GetSystemIdentifier();
 	place->timeline = (int32) dp_current_timeline();
 	place->database = MyDatabaseId;

@@ -432,9 +432,12 @@ dp_journal_enqueue(const DpAsk *ask, const DpAccount *account, TimestampTz not_a
 	bool		isnull;
 
 	add_intent(&params, ask, account, account->status_interval, not_after, why);
-	if (!ask->retry && dp_run(DP_SQL_ENQUEUE, &params) > 0)
+	dp_param(&params, TimestampTzGetDatum(GetCurrentTimestamp()));
+	if (!ask->retry &&
+		dp_run(ask->max_price[0] != '\0' || account->require_inquiry ?
+			   DP_SQL_ENQUEUE : DP_SQL_ENQUEUE_FREELY, &params) > 0)
 	{
-		*row = dp_result(1, &isnull);
+		*row = dp_result_written(1);
 		return DP_INTENT_MADE;
 	}
 	if (find_payment(ask, account) > 0)

@@ -39,9 +39,12 @@
 #define OF_INQUIRY(server, ref_id) \
 	"SELECT FROM $S.digipay_inquiry q WHERE q.server = " server " AND q.ref_id = " ref_id
 
-#define INQUIRY_AGREES_WITH(ref_id, code, customer_no, testing, server, account, max_price, required) \
+#define INQUIRY_IS_FOR(ref_id, code, customer_no, testing, server) \
 	"NOT EXISTS (" OF_INQUIRY(server, ref_id) " AND (q.code <> " code \
-	" OR q.customer_no <> " customer_no " OR q.testing <> " testing ") OFFSET 0)" \
+	" OR q.customer_no <> " customer_no " OR q.testing <> " testing ") OFFSET 0)"
+
+#define INQUIRY_AGREES_WITH(ref_id, code, customer_no, testing, server, account, max_price, required) \
+	INQUIRY_IS_FOR(ref_id, code, customer_no, testing, server) \
 	" AND (" max_price " IS NULL OR EXISTS (" OF_INQUIRY(server, ref_id) \
 	" AND q.rc = '00' AND q.price <= " max_price "::numeric OFFSET 0))" \
 	" AND (NOT " required " OR EXISTS (" OF_INQUIRY(server, ref_id) \
@@ -68,6 +71,18 @@ static const char *const outcome_columns[] = {
 	"status", "rc", "message", "sn", "periode", "desc", "reply", "http_status", "error",
 	"state", "sent_at", "trusted", "final", "ms"
 };
+
+/*
+ * Queue a payment if its inquiry agrees.  The time is a parameter ($15): with a
+ * volatile function in it, the SELECT would be a plan of its own below the INSERT.
+ */
+#define ENQUEUE_IF(condition) \
+	"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing," \
+	" server, account, requested_by, max_price, origin, requested_at, next_check_at," \
+	" not_after, error)" \
+	" SELECT $1, 'queued'::$S.digipay_state, $2, $3, $4, $5, $6, $7, $8::numeric, $9," \
+	" $15, $15, $12, $13 WHERE " condition \
+	" ON CONFLICT DO NOTHING RETURNING p.ctid"
 
 /* The row is this bill's, of our own queue, and in a state that lets it leave. */
 #define MAY_LEAVE \
@@ -110,15 +125,10 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		" ON CONFLICT DO NOTHING RETURNING p.account, p.ref_id",
 		14, {INTENT_TYPES}, intent_columns
 	},
-	[DP_SQL_ENQUEUE] = {
-		"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing,"
-		" server, account, requested_by, max_price, origin, requested_at, next_check_at,"
-		" not_after, error)"
-		" SELECT $1, 'queued'::$S.digipay_state, $2, $3, $4, $5, $6, $7, $8::numeric, $9,"
-		" clock_timestamp(), clock_timestamp(), $12, $13"
-		" WHERE " INQUIRY_AGREES
-		" ON CONFLICT DO NOTHING RETURNING p",
-		14, {INTENT_TYPES}
+	[DP_SQL_ENQUEUE] = {ENQUEUE_IF(INQUIRY_AGREES), 15, {INTENT_TYPES, TIMESTAMPTZOID}, .by_key = true},
+	/* without a highest price, where no inquiry is required, that is all of it */
+	[DP_SQL_ENQUEUE_FREELY] = {
+		ENQUEUE_IF(INQUIRY_IS_FOR("$1", "$2", "$3", "$4", "$5")), 15, {INTENT_TYPES, TIMESTAMPTZOID}, .by_key = true
 	},
 	[DP_SQL_CLAIM] = {
 		"UPDATE $S.digipay_payment p SET state = 'sending', server = $5,"

@@ -16,6 +16,7 @@ typedef struct DpStatementText
 	int			nparams;
 	Oid			types[DP_MAX_PARAMS];
 	const char *const *columns; /* their names, if they come as rows of DP_ROWS */
+	bool		by_key;			/* one plan does for all values: by the indexes */
 } DpStatementText;
 
 extern const DpStatementText dp_statement_texts[DP_SQL_COUNT];

@@ -17,11 +17,13 @@
 #include <signal.h>
 
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
@@ -339,6 +341,53 @@ with_schema(const char *sql)
 }
 
 /*
+ * Have a statement planned by the indexes, whatever the session has set and
+ * however small the tables are now: its plan is kept, and they will grow.
+ */
+static void
+plan_by_index(SPIPlanPtr plan)
+{
+	int			nest_level = NewGUCNestLevel();
+	CachedPlan *cached;
+
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	cached = SPI_plan_get_cached_plan(plan);
+	if (cached != NULL)
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
+	AtEOXact_GUC(true, nest_level);
+}
+
+/*
+ * The plan of a statement, prepared at its first use.  Where one plan does for
+ * all values, it is not to be made anew at each call only because it would be a
+ * little cheaper for some: that takes longer than the statement itself.
+ */
+static SPIPlanPtr
+plan_of(DpStatementId id)
+{
+	const DpStatementText *text = &dp_statement_texts[id];
+
+	if (plans[id] == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare_cursor(with_schema(text->sql),
+											  text->columns == NULL ? text->nparams : 0,
+											  unconstify(Oid *, &text->types[0]),
+											  text->by_key ? CURSOR_OPT_GENERIC_PLAN : 0);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare a statement: %s",
+				 SPI_result_code_string(SPI_result));
+		if (text->by_key)
+			plan_by_index(plan);
+		plans[id] = plan;
+	}
+	else if (text->by_key && !SPI_plan_is_valid(plans[id]))
+		plan_by_index(plans[id]);
+	return plans[id];
+}
+
+/*
  * Run a statement, prepared at its first use; params may be NULL if it has
  * none.  Returns how many rows it found or changed; a SELECT's first one is at
  * hand for dp_result until the next statement.
@@ -346,27 +395,16 @@ with_schema(const char *sql)
 uint64
 dp_run(DpStatementId id, DpParams *params)
 {
+	SPIPlanPtr	plan = plan_of(id);
 	int			rc;
 
-	if (plans[id] == NULL)
-	{
-		const DpStatementText *text = &dp_statement_texts[id];
-		SPIPlanPtr	plan = SPI_prepare(with_schema(text->sql),
-									   text->columns == NULL ? text->nparams : 0,
-									   unconstify(Oid *, &text->types[0]));
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare a statement: %s",
-				 SPI_result_code_string(SPI_result));
-		plans[id] = plan;
-	}
 	result_row = 0;
 	if (as_last_committed)
-		rc = SPI_execute_snapshot(plans[id], params ? params->values : NULL,
+		rc = SPI_execute_snapshot(plan, params ? params->values : NULL,
 								  params ? params->nulls : NULL, GetLatestSnapshot(),
 								  InvalidSnapshot, false, true, 0);
 	else
-		rc = SPI_execute_plan(plans[id], params ? params->values : NULL,
+		rc = SPI_execute_plan(plan, params ? params->values : NULL,
 							  params ? params->nulls : NULL, false, 0);
 	if (rc < 0)
 		elog(ERROR, "could not run a statement: %s", SPI_result_code_string(rc));
@@ -497,6 +535,30 @@ dp_result(int column, bool *isnull)
 {
 	return SPI_getbinval(SPI_tuptable->vals[result_row], SPI_tuptable->tupdesc,
 						 column, isnull);
+}
+
+/*
+ * The row of the journal whose place (ctid) is in that column of the result, as
+ * the statement has written it; in the current memory context.  To have it as a
+ * value of the result takes several times as long.
+ */
+Datum
+dp_result_written(int column)
+{
+	Relation	table = table_open(journal, NoLock);	/* the statement has locked it */
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	bool		isnull;
+	Datum		place = dp_result(column, &isnull);
+	Datum		row;
+
+	/* any snapshot: somebody's trigger may have changed the row since */
+	if (isnull || !table_tuple_fetch_row_version(table, (ItemPointer) DatumGetPointer(place),
+												 SnapshotAny, slot))
+		elog(ERROR, "could not read the row that was written");
+	row = ExecFetchSlotHeapTupleDatum(slot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(table, NoLock);
+	return row;
 }
 
 /* A column of the result as text, NULL for NULL. */

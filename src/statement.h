@@ -14,6 +14,7 @@ typedef enum DpStatementId
 {
 	DP_SQL_INTEND,				/* rows */
 	DP_SQL_ENQUEUE,
+	DP_SQL_ENQUEUE_FREELY,
 	DP_SQL_CLAIM,
 	DP_SQL_CLAIM_QUEUED,		/* rows */
 	DP_SQL_REQUEUE,
@@ -116,6 +117,7 @@ extern void dp_rows_add(DpRows *rows, DpParams *row);
 extern uint64 dp_run_rows(DpRows *rows);
 extern void dp_result_row(uint64 row);
 extern Datum dp_result(int column, bool *isnull);
+extern Datum dp_result_written(int column);
 extern char *dp_result_text(int column);
 extern bool dp_result_is(int column, const char *text);
 extern int	dp_result_int(int column);
