@@ -21,6 +21,7 @@ OBJS        = \
 	src/detail.o \
 	src/digipay.o \
 	src/endpoint.o \
+	src/event.o \
 	src/fault.o \
 	src/fence.o \
 	src/guc.o \

@@ -17,9 +17,9 @@
 #include "answer.h"
 #include "catalogue.h"
 #include "charset.h"
+#include "event.h"
 #include "option.h"
 #include "problem.h"
-#include "record.h"
 #include "statement.h"
 
 /* ----------
@@ -115,7 +115,7 @@ dp_list_outcome(const DpAsk *ask, const DpAccount *account,
 	dp_param(&params, BoolGetDatum(response->departed));
 	(void) dp_run(DP_SQL_RECORD_LIST, &params);
 	if (kind != NULL)
-		dp_record_event(account->server_name, "", kind,
+		dp_event_write(account->server_name, "", kind,
 						 response->complete ? reply->reason : response->error, response);
 }
 

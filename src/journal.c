@@ -13,10 +13,10 @@
 
 #include "utils/builtins.h"
 
+#include "event.h"
 #include "fence.h"
 #include "journal.h"
 #include "problem.h"
-#include "record.h"
 #include "state.h"
 #include "statement.h"
 
@@ -253,7 +253,7 @@ note_retry(const DpAsk *ask, const DpAccount *account)
 	static const DpResponse nothing;
 
 	if (ask->retry)
-		dp_record_event(account->server_name, ask->ref_id, "retried",
+		dp_event_write(account->server_name, ask->ref_id, "retried",
 						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
 }
 

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 
 #include "charset.h"
+#include "event.h"
 #include "record.h"
 #include "state.h"
 #include "statement.h"
@@ -66,27 +67,6 @@ add_json(DpParams *params, const char *text, Datum jsonb, const char *column, St
 		dp_param_null(params);
 	if (text != NULL && jsonb == (Datum) 0)
 		note_unfit(note, column);
-}
-
-/* Write an event, with the bytes that came. */
-void
-dp_record_event(const char *server, const char *ref_id, const char *kind, const char *note,
-				 const DpResponse *response)
-{
-	DpParams	params = {0};
-
-	dp_param_name(&params, server);
-	dp_param_text(&params, ref_id);
-	dp_param_text(&params, kind);
-	dp_param_positive(&params, response->http_status);
-	dp_param_positive(&params, response->curl_code);
-	dp_param_text(&params, note);
-	if (response->body_len > 0)
-		dp_param(&params, PointerGetDatum(cstring_to_text_with_len(response->body,
-																	response->body_len)));
-	else
-		dp_param_null(&params);
-	dp_run(DP_SQL_RECORD_EVENT, &params);
 }
 
 /*
@@ -204,16 +184,16 @@ note_outcome(const DpEntry *entry)
 	if (!entry->written)
 	{
 		check_row_has_gone(entry->ask, entry->account);
-		dp_record_event(server, ref_id, "unstored",
+		dp_event_write(server, ref_id, "unstored",
 						psprintf("the row in state sending has gone; the outcome was %s",
 								 dp_state_name(entry->outcome->state)), response);
 	}
 	else if (!response->complete)
-		dp_record_event(server, ref_id, "transport", error_of(entry), response);
+		dp_event_write(server, ref_id, "transport", error_of(entry), response);
 	else if (!entry->reply->trusted)
-		dp_record_event(server, ref_id, "untrusted", error_of(entry), response);
+		dp_event_write(server, ref_id, "untrusted", error_of(entry), response);
 	else if (!entry->stored)
-		dp_record_event(server, ref_id, "unstored",
+		dp_event_write(server, ref_id, "unstored",
 						"this database cannot hold the reply as jsonb", response);
 }
 
@@ -260,7 +240,7 @@ dp_record_distrusted(const DpAsk *ask, const DpAccount *account,
 {
 	if (response->complete && reply->trusted)
 		return false;
-	dp_record_event(account->server_name, ask->ref_id,
+	dp_event_write(account->server_name, ask->ref_id,
 					 response->complete ? "untrusted" : "transport",
 					 response->complete ? reply->reason : response->error,
 					 response);
@@ -292,7 +272,7 @@ dp_record_inquiry(const DpAsk *ask, const DpAccount *account,
 	dp_param(&params, TimestampTzGetDatum(response->sent_at));
 	dp_run(DP_SQL_RECORD_INQUIRY, &params);
 	if (!stored)
-		dp_record_event(account->server_name, ask->ref_id, "unstored",
+		dp_event_write(account->server_name, ask->ref_id, "unstored",
 					 "this database cannot hold the reply as jsonb", response);
 }
 
@@ -304,6 +284,6 @@ void
 dp_record_bytes(const DpAsk *ask, const DpAccount *account,
 					  const DpResponse *response)
 {
-	dp_record_event(account->server_name, ask->ref_id, "unstored",
+	dp_event_write(account->server_name, ask->ref_id, "unstored",
 				 "the outcome could not be written yet; it is tried again", response);
 }

@@ -17,8 +17,6 @@ extern void dp_record_inquiry(const DpAsk *ask, const DpAccount *account,
 							  const DpResponse *response, const DpReply *reply);
 extern void dp_record_bytes(const DpAsk *ask, const DpAccount *account,
 							const DpResponse *response);
-extern void dp_record_event(const char *server, const char *ref_id, const char *kind,
-							const char *note, const DpResponse *response);
 extern bool dp_record_add_reply(struct DpParams *params, const DpResponse *response,
 								const DpReply *reply, const char *error);
 

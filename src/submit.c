@@ -18,12 +18,12 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
+#include "event.h"
 #include "fence.h"
 #include "journal.h"
 #include "launch.h"
 #include "mailbox.h"
 #include "problem.h"
-#include "record.h"
 #include "state.h"
 #include "statement.h"
 #include "submit.h"
@@ -159,7 +159,7 @@ dp_submit_cancel(const DpAsk *ask, const DpAccount *account, Datum *row)
 		char	   *server = dp_result_text(2);
 
 		*row = keep_row(dp_result(1, &isnull), context);
-		dp_record_event(server, ask->ref_id, "cancelled",
+		dp_event_write(server, ask->ref_id, "cancelled",
 						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
 	}
 	dp_session_end(&session);
@@ -194,7 +194,7 @@ dp_submit_settle(const DpAsk *ask, const DpAccount *account, DpState outcome,
 		char	   *server = dp_result_text(2);
 
 		*row = keep_row(dp_result(1, &isnull), context);
-		dp_record_event(server, ask->ref_id, "settled",
+		dp_event_write(server, ask->ref_id, "settled",
 						 psprintf("%s (session of %s) says %s: %s", NameStr(ask->requested_by),
 								  session_user, dp_state_name(outcome), note), &nothing);
 	}

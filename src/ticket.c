@@ -15,8 +15,8 @@
 #include "utils/timestamp.h"
 
 #include "charset.h"
+#include "event.h"
 #include "journal.h"
-#include "record.h"
 #include "statement.h"
 #include "ticket.h"
 
@@ -93,7 +93,7 @@ dp_ticket_outcome(const DpAsk *ask, const DpAccount *account,
 	dp_param(&params, BoolGetDatum(trusted));
 	(void) dp_run(DP_SQL_RECORD_TICKET, &params);
 	if (!trusted || !stored)
-		dp_record_event(account->server_name, "",
+		dp_event_write(account->server_name, "",
 						 !response->complete ? "transport" : trusted ? "unstored" : "untrusted",
 						 psprintf("deposit ticket " INT64_FORMAT ": %s", ask->ticket, error), response);
 }

@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "charset.h"
+#include "event.h"
 #include "fence.h"
 #include "problem.h"
 #include "record.h"
@@ -160,7 +161,7 @@ dp_verdict_ask(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 												   ask->ref_id)));
 	dp_run(DP_SQL_ASK, &asking);
 	if (!open)
-		dp_record_event(server, ask->ref_id, "asked",
+		dp_event_write(server, ask->ref_id, "asked",
 						 psprintf("by %s", NameStr(ask->requested_by)), &no_response);
 	return DP_QUESTION_ASK;
 }
@@ -252,7 +253,7 @@ apply(const DpAsk *ask, const DpAccount *account, const Row *row, DpState state,
 	outcome->became_final = state != row->state && dp_state_is_final(state);
 	outcome->state = state;
 	if (!stored)
-		dp_record_event(row->server, ask->ref_id, "unstored",
+		dp_event_write(row->server, ask->ref_id, "unstored",
 						 "this database cannot hold the reply as jsonb", response);
 }
 
@@ -271,7 +272,7 @@ contradict(const DpAsk *ask, const DpAccount *account, const Row *row,
 	dp_param_text(&params, ask->ref_id);
 	dp_param_text(&params, why);
 	dp_run(DP_SQL_CONTRADICT, &params);
-	dp_record_event(row->server, ask->ref_id, "contradiction", why, response);
+	dp_event_write(row->server, ask->ref_id, "contradiction", why, response);
 	outcome->became_final = true;
 	outcome->state = DP_REVIEW;
 }
@@ -285,7 +286,7 @@ not_found(const DpAsk *ask, const DpAccount *account, const Row *row,
 	int64		apart = (int64) account->status_interval * NOT_FOUND_INTERVALS;
 	int			before = count_events(row, ask->ref_id, "not_found", NULL, &first);
 
-	dp_record_event(row->server, ask->ref_id, "not_found", reply->reason, response);
+	dp_event_write(row->server, ask->ref_id, "not_found", reply->reason, response);
 	if (row->state == DP_QUEUED && before > 0)
 	{
 		DpParams	params = {0};
@@ -310,7 +311,7 @@ doubtful(const DpAsk *ask, const DpAccount *account, const Row *row,
 	TimestampTz first = 0;
 	int			before = count_events(row, ask->ref_id, "doubtful", reply->reason, &first);
 
-	dp_record_event(row->server, ask->ref_id, "doubtful", reply->reason, response);
+	dp_event_write(row->server, ask->ref_id, "doubtful", reply->reason, response);
 	if (dp_state_is_asked_about(row->state) && before + 1 >= DOUBTFUL_TIMES &&
 		GetCurrentTimestamp() - first >= (int64) DOUBTFUL_MS * 1000)
 		apply(ask, account, row, DP_REVIEW,
@@ -345,7 +346,7 @@ judge(const DpAsk *ask, const DpAccount *account, const Row *row,
 			 dp_state_is_asked_about(row->state))
 		doubtful(ask, account, row, response, reply, outcome);
 	else if (effect == DP_NOTE)
-		dp_record_event(row->server, ask->ref_id,
+		dp_event_write(row->server, ask->ref_id,
 						 reply->event == DP_EVENT_NOTHING ? "untrusted" : "ignored",
 						 reply->reason != NULL ? reply->reason :
 						 psprintf("an answer that changes nothing, the payment being %s",
@@ -381,10 +382,10 @@ dp_verdict_answer(const DpAsk *ask, const DpAccount *account,
 	if (!find_row(account->account, ask->ref_id, &row))
 		return;
 	if (!response->complete)
-		dp_record_event(row.server, ask->ref_id, "transport", response->error, response);
+		dp_event_write(row.server, ask->ref_id, "transport", response->error, response);
 	else if (response->departed && row.left_at > response->sent_at)
 		/* it is about the time before the payment was sent again */
-		dp_record_event(row.server, ask->ref_id, "ignored",
+		dp_event_write(row.server, ask->ref_id, "ignored",
 						 "the question was asked before the payment left", response);
 	else
 		judge(ask, account, &row, response, reply, outcome);
@@ -414,7 +415,7 @@ add_foreign(const DpAsk *ask, const DpAccount *account, const DpResponse *respon
 	apply(ask, account, &row, DP_REVIEW,
 		  "the provider reports a payment that this database does not know",
 		  response, reply, outcome);
-	dp_record_event(account->server_name, ask->ref_id, "webhook",
+	dp_event_write(account->server_name, ask->ref_id, "webhook",
 					 "the provider reports a payment that this database does not know", response);
 	return true;
 }
@@ -463,7 +464,7 @@ dp_verdict_webhook(DpAsk *ask, const DpAccount *account, const DpResponse *respo
 	if (!dp_reply_parse(account->dialect, response, reply) || !take_key(ask, reply))
 	{
 		if (reply->data != NULL || reply->reason == NULL || !dp_reply_is_ping(response))
-			dp_record_event(account->server_name, "", "untrusted",
+			dp_event_write(account->server_name, "", "untrusted",
 							 reply->reason != NULL ? reply->reason :
 							 "a call-back that names no usable ref_id", response);
 		return false;
@@ -478,7 +479,7 @@ dp_verdict_webhook(DpAsk *ask, const DpAccount *account, const DpResponse *respo
 	}
 	if (!known)
 	{
-		dp_record_event(account->server_name, ask->ref_id, "webhook",
+		dp_event_write(account->server_name, ask->ref_id, "webhook",
 						 "the ref_id was used under another account", response);
 		return false;
 	}
