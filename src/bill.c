@@ -182,7 +182,7 @@ put_period(ReturnSetInfo *result, const Period *period, const text *family)
 	put_amount(period->fine, COLUMN_FINE, values, nulls);
 	put_amount(period->other, COLUMN_OTHER, values, nulls);
 	put_amount(period->admin, COLUMN_ADMIN, values, nulls);
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	dp_srf_put(result, values, nulls);
 }
 
 /*
@@ -195,7 +195,7 @@ put_period(ReturnSetInfo *result, const Period *period, const text *family)
 Datum
 digipay_bill_json(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = dp_srf_begin(fcinfo);
+	ReturnSetInfo *result = dp_srf_begin_small(fcinfo);
 	Jsonb	   *desc = PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0);
 	text	   *family = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	text	   *periode = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);

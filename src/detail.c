@@ -31,21 +31,27 @@ PG_FUNCTION_INFO_V1(digipay_detail_json);
  */
 #define NUMBER_MAX		16000
 
+/* Most periods of a bill whose memory is not worth a context of its own. */
+#define FEW_PERIODS		12
+
+#define KEY(text)		text, sizeof(text) - 1
+
 /* The keys of a period that have a column, by column. */
 static const struct
 {
 	const char *key;
+	int			len;			/* its length */
 	bool		amount;
 }			columns[DP_DETAIL_COLUMNS] = {
-	[DP_DETAIL_PERIODE] = {"periode", false},
-	[DP_DETAIL_NILAI_TAGIHAN] = {"nilai_tagihan", true},
-	[DP_DETAIL_ADMIN] = {"admin", true},
-	[DP_DETAIL_DENDA] = {"denda", true},
-	[DP_DETAIL_BIAYA_LAIN] = {"biaya_lain", true},
-	[DP_DETAIL_METER_AWAL] = {"meter_awal", false},
-	[DP_DETAIL_METER_AKHIR] = {"meter_akhir", false},
-	[DP_DETAIL_NO_REF] = {"no_ref", false},
-	[DP_DETAIL_USAGE] = {"usage", false},
+	[DP_DETAIL_PERIODE] = {KEY("periode"), false},
+	[DP_DETAIL_NILAI_TAGIHAN] = {KEY("nilai_tagihan"), true},
+	[DP_DETAIL_ADMIN] = {KEY("admin"), true},
+	[DP_DETAIL_DENDA] = {KEY("denda"), true},
+	[DP_DETAIL_BIAYA_LAIN] = {KEY("biaya_lain"), true},
+	[DP_DETAIL_METER_AWAL] = {KEY("meter_awal"), false},
+	[DP_DETAIL_METER_AKHIR] = {KEY("meter_akhir"), false},
+	[DP_DETAIL_NO_REF] = {KEY("no_ref"), false},
+	[DP_DETAIL_USAGE] = {KEY("usage"), false},
 };
 
 /* The column of that key, -1 if it has none. */
@@ -54,7 +60,7 @@ find_column(const JsonbValue *key)
 {
 	for (int i = DP_DETAIL_PERIODE; i < DP_DETAIL_EXTRA; i++)
 	{
-		if (strlen(columns[i].key) == (size_t) key->val.string.len &&
+		if (columns[i].len == key->val.string.len &&
 			memcmp(columns[i].key, key->val.string.val, key->val.string.len) == 0)
 			return i;
 	}
@@ -172,12 +178,16 @@ take_period(DpPeriodTaker take, void *taker, int no, JsonbValue *period)
 	take(taker, values, nulls);
 }
 
-/* The elements of the array "detail", each a period. */
+/*
+ * The elements of the array "detail", each a period.  The memory for the few of
+ * an everyday bill is the caller's, who frees it after each bill; making some of
+ * our own would take as long as a period does.
+ */
 static void
 take_array(DpPeriodTaker take, void *taker, JsonbContainer *array)
 {
-	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "digipay detail",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext per_row = JsonContainerSize(array) <= FEW_PERIODS ? NULL :
+		AllocSetContextCreate(CurrentMemoryContext, "digipay detail", ALLOCSET_DEFAULT_SIZES);
 	JsonbIterator *it = JsonbIteratorInit(array);
 	JsonbValue	element;
 	JsonbIteratorToken token;
@@ -186,21 +196,24 @@ take_array(DpPeriodTaker take, void *taker, JsonbContainer *array)
 	/* the iterator's own memory is in the outer context */
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
-		MemoryContext old;
+		MemoryContext old = CurrentMemoryContext;
 
 		if (token != WJB_ELEM)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		old = MemoryContextSwitchTo(per_row);
+		if (per_row != NULL)
+			MemoryContextSwitchTo(per_row);
 		take_period(take, taker, ++no, &element);
 		MemoryContextSwitchTo(old);
-		MemoryContextReset(per_row);
+		if (per_row != NULL)
+			MemoryContextReset(per_row);
 	}
-	MemoryContextDelete(per_row);
+	if (per_row != NULL)
+		MemoryContextDelete(per_row);
 }
 
 /*
- * Hand over the periods in a product's own data, each in memory that is reused
+ * Hand over the periods in a product's own data, each in memory that may be reused
  * for the next.  "detail" missing, null or empty has none; a single object
  * counts as one.
  */
@@ -230,14 +243,14 @@ put_row(void *taker, Datum *values, bool *nulls)
 {
 	ReturnSetInfo *result = taker;
 
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	dp_srf_put(result, values, nulls);
 }
 
 /* digipay_detail_json("desc" jsonb) returns setof digipay_detail_row. */
 Datum
 digipay_detail_json(PG_FUNCTION_ARGS)
 {
-	dp_detail_read(PG_GETARG_JSONB_P(0), put_row, dp_srf_begin(fcinfo));
+	dp_detail_read(PG_GETARG_JSONB_P(0), put_row, dp_srf_begin_small(fcinfo));
 	return (Datum) 0;
 }
 
@@ -248,7 +261,7 @@ digipay_detail_json(PG_FUNCTION_ARGS)
 Datum
 digipay_detail(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = dp_srf_begin(fcinfo);
+	ReturnSetInfo *result = dp_srf_begin_small(fcinfo);
 	bool		isnull;
 	Datum		desc = GetAttributeByName(PG_GETARG_HEAPTUPLEHEADER(0), "desc", &isnull);
 

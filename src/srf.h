@@ -9,5 +9,7 @@
 #include "funcapi.h"
 
 extern ReturnSetInfo *dp_srf_begin(FunctionCallInfo fcinfo);
+extern ReturnSetInfo *dp_srf_begin_small(FunctionCallInfo fcinfo);
+extern void dp_srf_put(ReturnSetInfo *result, Datum *values, bool *nulls);
 
 #endif							/* DIGIPAY_SRF_H */
