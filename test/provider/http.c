@@ -6,12 +6,22 @@
  * Each listener is one thread over epoll.  A delayed answer suspends its
  * connection and leaves it to the timer to resume it, so that a thousand
  * requests in flight cost no thread.
+ *
+ * The thread is ours and not libmicrohttpd's, because that one goes to sleep
+ * over requests that it has: it takes 128 events from epoll at once, and when
+ * there are exactly 128 it waits for more before it looks at any.  Nobody sends
+ * more who waits for those answers.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <microhttpd.h>
 
@@ -31,6 +41,11 @@ struct HttpListener
 	char	   *cert;			/* PEM */
 	char	   *key;
 	int			port;
+	pthread_t	thread;
+	bool		running;		/* the thread was started */
+	int			epoll_fd;		/* libmicrohttpd's */
+	int			wake_fd;		/* what other threads wake ours by */
+	atomic_bool stopping;
 };
 
 /* A connection, as long as it is open */
@@ -43,6 +58,7 @@ typedef struct HttpConnection
 typedef struct HttpRequest
 {
 	struct MHD_Connection *connection;
+	HttpListener *listener;
 	Buffer		body;
 	bool		answered;		/* answer is filled in */
 	bool		queued;			/* and was given to libmicrohttpd */
@@ -192,12 +208,20 @@ queue_answer(HttpRequest *request)
 }
 
 /*
- * The delay is over.
+ * The delay is over.  The request may be gone as soon as it is resumed.
+ *
+ * libmicrohttpd would wake the thread too, but a wake-up that comes in the
+ * middle of MHD_run is forgotten there, and the connection stays asleep until
+ * the next one.  Ours makes another MHD_run begin after the resumption.
  */
 static void
-resume(void *connection)
+resume(void *argument)
 {
-	MHD_resume_connection(connection);
+	HttpRequest *request = argument;
+	HttpListener *listener = request->listener;
+
+	MHD_resume_connection(request->connection);
+	eventfd_write(listener->wake_fd, 1);
 }
 
 /*
@@ -211,12 +235,12 @@ handle(void *cls, struct MHD_Connection *connection, const char *path,
 {
 	HttpRequest *request = *context;
 
-	(void) cls;
 	(void) version;
 	if (request == NULL)
 	{
 		request = must_alloc(sizeof(HttpRequest));
 		request->connection = connection;
+		request->listener = cls;
 		*context = request;
 		return MHD_YES;
 	}
@@ -232,11 +256,57 @@ handle(void *cls, struct MHD_Connection *connection, const char *path,
 		if (request->answer.delay > 0)
 		{
 			MHD_suspend_connection(connection);
-			timer_add(request->answer.delay, resume, connection);
+			timer_add(request->answer.delay, resume, request);
 			return MHD_YES;
 		}
 	}
 	return queue_answer(request);
+}
+
+/*
+ * The thread: wait for the sockets or for a wake-up, and let libmicrohttpd do
+ * all that there is to do, which it does without waiting.  No connection has a
+ * timeout, so MHD_get_timeout says only whether there is something left to do.
+ */
+static void *
+serve(void *argument)
+{
+	HttpListener *listener = argument;
+
+	while (!listener->stopping)
+	{
+		MHD_UNSIGNED_LONG_LONG timeout;
+
+		if (MHD_get_timeout(listener->daemon, &timeout) == MHD_NO)
+		{
+			struct pollfd events[2] = {
+				{.fd = listener->epoll_fd, .events = POLLIN},
+				{.fd = listener->wake_fd, .events = POLLIN},
+			};
+			eventfd_t	ignored;
+
+			if (poll(events, 2, -1) > 0 && events[1].revents)
+				eventfd_read(listener->wake_fd, &ignored);
+		}
+		MHD_run(listener->daemon);
+	}
+	return NULL;
+}
+
+/*
+ * Start the thread of a listener that has its daemon.
+ */
+static bool
+start_thread(HttpListener *listener)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+
+	listener->epoll_fd = info->epoll_fd;
+	listener->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	listener->running = listener->wake_fd >= 0 &&
+		pthread_create(&listener->thread, NULL, serve, listener) == 0;
+	return listener->running;
 }
 
 /*
@@ -274,7 +344,7 @@ http_start(int port, const HttpCertificate *certificate)
 		.sin_port = htons((uint16_t) port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
-	unsigned int flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_END, 0, NULL},
 		{MHD_OPTION_END, 0, NULL},
@@ -282,6 +352,7 @@ http_start(int port, const HttpCertificate *certificate)
 	};
 	const union MHD_DaemonInfo *info;
 
+	listener->wake_fd = -1;
 	if (certificate->cert_file)
 	{
 		listener->cert = read_file(certificate->cert_file);
@@ -296,7 +367,7 @@ http_start(int port, const HttpCertificate *certificate)
 		tls[1] = (struct MHD_OptionItem) {MHD_OPTION_HTTPS_MEM_KEY, 0, listener->key};
 	}
 	listener->daemon =
-		MHD_start_daemon(flags, (uint16_t) port, NULL, NULL, handle, NULL,
+		MHD_start_daemon(flags, (uint16_t) port, NULL, NULL, handle, listener,
 						 MHD_OPTION_SOCK_ADDR, (struct sockaddr *) &address,
 						 MHD_OPTION_CONNECTION_LIMIT, (unsigned int) MOST_CONNECTIONS,
 						 MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned int) LISTEN_BACKLOG,
@@ -312,6 +383,12 @@ http_start(int port, const HttpCertificate *certificate)
 	}
 	info = MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_BIND_PORT);
 	listener->port = info->port;
+	if (!start_thread(listener))
+	{
+		fputs("provider: cannot start a thread\n", stderr);
+		http_stop(listener);
+		return NULL;
+	}
 	return listener;
 }
 
@@ -332,8 +409,16 @@ http_stop(HttpListener *listener)
 {
 	if (listener == NULL)
 		return;
+	if (listener->running)
+	{
+		listener->stopping = true;
+		eventfd_write(listener->wake_fd, 1);
+		pthread_join(listener->thread, NULL);
+	}
 	if (listener->daemon)
 		MHD_stop_daemon(listener->daemon);
+	if (listener->wake_fd >= 0)
+		close(listener->wake_fd);
 	free(listener->cert);
 	free(listener->key);
 	free(listener);
