@@ -6,7 +6,6 @@
  *	floor new URL PREFIX N [CA]				a new connection for each
  *	floor multi URL PREFIX N IN_FLIGHT [CA]	so many at once, kept connections
  *	floor bodies PREFIX N					the bodies, one to a line
- *	floor tick URL MS						GET it every so many milliseconds, for ever
  *
  * The account is in BENCH_USERNAME and BENCH_API_KEY.  Each request is a signed
  * payment of 200 bytes with a ref_id of its own, PREFIX-1 to PREFIX-N, made
@@ -19,7 +18,6 @@
  * CA is a file of authorities, for https.  Readings go to standard output,
  * "metric,value,unit" a line.  Any answer but HTTP 200 with a body is the end.
  */
-#define _DEFAULT_SOURCE		/* usleep */
 #include <curl/curl.h>
 #include <nettle/md5.h>
 #include <stdarg.h>
@@ -244,25 +242,6 @@ one_by_one(bool fresh, double *begun, double *cpu_begun)
 	}
 }
 
-/*
- * Keep the peer awake.  libmicrohttpd takes 128 events from its epoll descriptor at
- * once; when there are exactly as many it waits for the next one before it looks
- * at these, and nobody else may be there to cause it.
- */
-static void
-tick(int ms)
-{
-	Transfer	transfer = {0};
-
-	make_transfer(&transfer);
-	curl_easy_setopt(transfer.easy, CURLOPT_HTTPGET, 1L);
-	for (;;)
-	{
-		curl_easy_perform(transfer.easy);
-		usleep(ms * 1000);
-	}
-}
-
 /* ----------
  * Many at once
  * ----------
@@ -451,15 +430,10 @@ main(int argc, char **argv)
 			puts(bodies[i]);
 		return 0;
 	}
-	if (argc == 4 && strcmp(mode, "tick") == 0)
-	{
-		url = argv[2];
-		tick(atoi(argv[3]));
-	}
 	if ((!is_multi && strcmp(mode, "kept") != 0 && strcmp(mode, "new") != 0) ||
 		argc < 5 + is_multi || argc > 6 + is_multi)
 		die("usage: floor kept|new URL PREFIX N [CA] | multi URL PREFIX N IN_FLIGHT [CA]"
-			" | bodies PREFIX N | tick URL MS");
+			" | bodies PREFIX N");
 	url = argv[2];
 	n = atoi(argv[4]);
 	authorities = argv[5 + is_multi];

@@ -180,19 +180,9 @@ end_helper()
 	providers=$(echo "$providers" | sed "s/\\b$1\\b//")
 }
 
-# Let so many requests be in flight.  Beyond a hundred the double needs a tick,
-# see floor.c.
-ticker=
+# Let so many requests be in flight.
 allow_in_flight()
 {
-	if [ "$1" -gt 100 ] && [ -z "$ticker" ]; then
-		"$work/floor" tick "$provider_url/books?ref_id=tick" 2 >/dev/null &
-		ticker=$!
-		providers="$ticker $providers"
-	elif [ "$1" -le 100 ] && [ -n "$ticker" ]; then
-		end_helper "$ticker"
-		ticker=
-	fi
 	sql -c "ALTER SERVER http OPTIONS (SET max_in_flight '$1')" \
 		-c "ALTER SERVER https OPTIONS (SET max_in_flight '$1')"
 	sql -c "LOAD 'digipay'" -c "ALTER SYSTEM SET digipay.max_connections = $(($1 > 256 ? $1 : 256))" \

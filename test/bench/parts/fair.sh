@@ -38,9 +38,7 @@ fair_round()
 	done
 	control '{"delay": 200}'
 	fair_pair http 64 '200 ms' 1600 5
-	allow_in_flight 1000	# for its tick
 	fair_pair http 1000 '200 ms' 25000 5
-	allow_in_flight 64
 	control '{"delay": 0}'
 }
 
