@@ -421,7 +421,7 @@ dp_journal_leave(DpEntry *entries, int n)
 /*
  * Put a payment into the queue, in the transaction that is open: the caller's
  * own, or the worker's.  why, if not NULL, is for the row's column error.  True
- * (DP_INTENT_MADE) with the row; else as dp_journal_intend.
+ * (DP_INTENT_MADE) with the row; else as dp_journal_leave tells.
  */
 DpIntent
 dp_journal_enqueue(const DpAsk *ask, const DpAccount *account, TimestampTz not_after,

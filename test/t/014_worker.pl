@@ -90,6 +90,12 @@ my $pid = DigipayTest::worker_pid($node);
 is($node->safe_psql('postgres', 'SELECT digipay_worker_start()'), 'f', 'worker_start: there is one');
 is($node->safe_psql('postgres', 'SELECT digipay_worker_stop()'), 't', 'worker_stop: it has ended');
 is(DigipayTest::worker_pid($node), undef, 'and is not there any more');
+# (the postmaster may need a moment to notice)
+for (1 .. 500)
+{
+	last if !kill(0, $pid);
+	sleep(0.01);
+}
 ok(!kill(0, $pid), 'nor its process');
 is($node->safe_psql('postgres', 'SELECT digipay_worker_stop()'), 'f', 'worker_stop: there was none');
 is($node->safe_psql('postgres', 'SELECT digipay_worker_start()'), 't', 'worker_start: it was started');

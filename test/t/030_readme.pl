@@ -200,7 +200,7 @@ is_deeply(\@unsaid, [], 'each message of the code is under Troubleshooting');
 my ($events) = $readme =~ /^### Events\n(.*?)^## /ms;
 my @kinds = $events =~ /^\| `(\w+)` \|/mg;
 my %kind;
-for my $call ($literals =~ /\bdp_journal_event\((.*?)\);/gs)
+for my $call ($literals =~ /\bdp_event_write\((.*?)\);/gs)
 {
 	# a kind is a word behind a comma, or on either side of a colon
 	$kind{$1} = 1 while $call =~ /(?:,|\?|:)\s*"([a-z_]+)"\s*(?=,|:)/g;
