@@ -4,6 +4,8 @@
  *
  *	floor kept URL PREFIX N [CA]			one after another, kept connection
  *	floor new URL PREFIX N [CA]				a new connection for each
+ *	floor sleep URL PREFIX N [CA]			kept, and 400 us asleep before each
+ *	floor spin URL PREFIX N [CA]			kept, and 400 us of other work before each
  *	floor multi URL PREFIX N IN_FLIGHT [CA]	so many at once, kept connections
  *	floor bodies PREFIX N					the bodies, one to a line
  *
@@ -31,6 +33,8 @@
 #include <unistd.h>
 
 #define BODY_SIZE	200
+#define PAUSE_US	400
+#define MEMORY_SIZE	(8 * 1024 * 1024)
 #define MOST_EVENTS	1024
 #define MOST_SOCKETS	65536
 #define SMALL_REPLY	900			/* with its headers it fits SMALL_BUFFER */
@@ -217,14 +221,37 @@ judge(Transfer *transfer, CURLcode code, bool counts)
 		times[times_taken++] = now() - transfer->begun;
 }
 
+/*
+ * What lies between two requests of a payment are flushes and SQL: time in which
+ * the peer's processor falls asleep, and in which other data fills the caches.
+ */
+static void
+pause_before(const char *mode)
+{
+	static volatile char memory[MEMORY_SIZE];
+	double		end = now() + PAUSE_US;
+
+	if (strcmp(mode, "sleep") == 0)
+		usleep(PAUSE_US);
+	else if (strcmp(mode, "spin") == 0)
+	{
+		while (now() < end)
+		{
+			for (int i = 0; i < MEMORY_SIZE / 16; i += 64)
+				memory[((unsigned) rand() * 64 + i) % MEMORY_SIZE]++;
+		}
+	}
+}
+
 /* ----------
  * One after another
  * ----------
  */
 
 static void
-one_by_one(bool fresh, double *begun, double *cpu_begun)
+one_by_one(const char *mode, double *begun, double *cpu_begun)
 {
+	bool		fresh = strcmp(mode, "new") == 0;
 	Transfer	transfer;
 
 	make_transfer(&transfer);
@@ -237,6 +264,7 @@ one_by_one(bool fresh, double *begun, double *cpu_begun)
 	*cpu_begun = cpu();
 	for (int i = 1; i <= n; i++)
 	{
+		pause_before(mode);
 		load(&transfer, bodies[i]);
 		judge(&transfer, curl_easy_perform(transfer.easy), true);
 	}
@@ -430,9 +458,10 @@ main(int argc, char **argv)
 			puts(bodies[i]);
 		return 0;
 	}
-	if ((!is_multi && strcmp(mode, "kept") != 0 && strcmp(mode, "new") != 0) ||
+	if ((!is_multi && strcmp(mode, "kept") != 0 && strcmp(mode, "new") != 0 &&
+		 strcmp(mode, "sleep") != 0 && strcmp(mode, "spin") != 0) ||
 		argc < 5 + is_multi || argc > 6 + is_multi)
-		die("usage: floor kept|new URL PREFIX N [CA] | multi URL PREFIX N IN_FLIGHT [CA]"
+		die("usage: floor kept|new|sleep|spin URL PREFIX N [CA] | multi URL PREFIX N IN_FLIGHT [CA]"
 			" | bodies PREFIX N");
 	url = argv[2];
 	n = atoi(argv[4]);
@@ -446,7 +475,7 @@ main(int argc, char **argv)
 	if (is_multi)
 		many_at_once(atoi(argv[5]), &begun, &cpu_begun);
 	else
-		one_by_one(strcmp(mode, "new") == 0, &begun, &cpu_begun);
+		one_by_one(mode, &begun, &cpu_begun);
 	report(now() - begun, cpu() - cpu_begun);
 	return 0;
 }

@@ -9,6 +9,8 @@ floor_round()
 		for place in unpinned pinned; do
 			[ $place = unpinned ] || pin
 			floor "$scheme, $place, kept" $scheme kept 10000
+			floor "$scheme, $place, kept, after 400 us asleep" $scheme sleep 2000
+			floor "$scheme, $place, kept, after 400 us of other work" $scheme spin 2000
 			floor "$scheme, $place, new connection" $scheme new 500
 			floor "$scheme, $place, 64 in flight" $scheme multi "$PAYMENTS" 64
 			unpin
