@@ -24,7 +24,6 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
@@ -39,6 +38,12 @@
 #include "objects.h"
 #include "sql.h"
 #include "statement.h"
+
+/*
+ * Rows stay in memory, in kilobytes: an outcome must not depend on what
+ * temp_file_limit leaves.
+ */
+#define ROWS_MEMORY		(1024 * 1024)
 
 /* So many rows the planner is told of, since the first plan is kept. */
 #define USUAL_ROWS	64
@@ -435,7 +440,7 @@ dp_rows_begin(DpStatementId id)
 	DpRows	   *rows = palloc(sizeof(DpRows));
 
 	rows->id = id;
-	rows->store = tuplestore_begin_heap(false, false, work_mem);
+	rows->store = tuplestore_begin_heap(false, false, ROWS_MEMORY);
 	rows->count = 0;
 	return rows;
 }
