@@ -317,11 +317,23 @@ dp_journal_mark_written(DpEntry *entries, int n, uint64 found)
 	}
 }
 
-/* Write the intents of those payments that are in the queue, or of the others. */
-static void
-write_intents(DpEntry *entries, int n, DpStatementId id)
+/*
+ * Does a payment depend on what its inquiry says?  If not, it need only be for no
+ * other bill, and the statements that look no further start sooner.
+ */
+static bool
+heeds_inquiry(const DpAsk *ask, const DpAccount *account)
 {
-	bool		claim = id == DP_SQL_CLAIM_QUEUED;
+	return ask->max_price[0] != '\0' || account->require_inquiry;
+}
+
+/*
+ * Write the intents of those payments that are in the queue, or of the others;
+ * of those that heed their inquiry, or of the others.
+ */
+static void
+write_intents(DpEntry *entries, int n, DpStatementId id, bool claim, bool heeding)
+{
 	DpRows	   *rows = NULL;
 
 	for (int i = 0; i < n; i++)
@@ -330,7 +342,8 @@ write_intents(DpEntry *entries, int n, DpStatementId id)
 		DpParams	params = {0};
 
 		/* what has had its outcome is claimed by another statement */
-		if (entry->claim != claim || entry->ask->retry)
+		if (entry->claim != claim || entry->ask->retry ||
+			heeds_inquiry(entry->ask, entry->account) != heeding)
 			continue;
 		if (rows == NULL)
 			rows = dp_rows_begin(id);
@@ -400,8 +413,10 @@ give_up_claim(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 void
 dp_journal_leave(DpEntry *entries, int n)
 {
-	write_intents(entries, n, DP_SQL_INTEND);
-	write_intents(entries, n, DP_SQL_CLAIM_QUEUED);
+	write_intents(entries, n, DP_SQL_INTEND, false, true);
+	write_intents(entries, n, DP_SQL_INTEND_FREELY, false, false);
+	write_intents(entries, n, DP_SQL_CLAIM_QUEUED, true, true);
+	write_intents(entries, n, DP_SQL_CLAIM_QUEUED_FREELY, true, false);
 	for (int i = 0; i < n; i++)
 	{
 		DpEntry    *entry = &entries[i];
@@ -434,8 +449,8 @@ dp_journal_enqueue(const DpAsk *ask, const DpAccount *account, TimestampTz not_a
 	add_intent(&params, ask, account, account->status_interval, not_after, why);
 	dp_param(&params, TimestampTzGetDatum(GetCurrentTimestamp()));
 	if (!ask->retry &&
-		dp_run(ask->max_price[0] != '\0' || account->require_inquiry ?
-			   DP_SQL_ENQUEUE : DP_SQL_ENQUEUE_FREELY, &params) > 0)
+		dp_run(heeds_inquiry(ask, account) ? DP_SQL_ENQUEUE : DP_SQL_ENQUEUE_FREELY,
+			   &params) > 0)
 	{
 		*row = dp_result_written(1);
 		return DP_INTENT_MADE;

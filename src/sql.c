@@ -52,6 +52,13 @@
 
 #define INQUIRY_AGREES \
 	INQUIRY_AGREES_WITH("$1", "$2", "$3", "$4", "$5", "$6", "$8", "$14")
+
+/* Without a highest price, where no inquiry is required, this is all of it. */
+#define INQUIRY_IS_MINE \
+	INQUIRY_IS_FOR("$1", "$2", "$3", "$4", "$5")
+
+#define ROWS_INQUIRY_IS_FOR \
+	INQUIRY_IS_FOR("b.ref_id", "b.code", "b.customer_no", "b.testing", "b.server")
 #define ROWS_INQUIRY_AGREES \
 	INQUIRY_AGREES_WITH("b.ref_id", "b.code", "b.customer_no", "b.testing", "b.server", \
 						"b.account", "b.max_price", "b.require_inquiry")
@@ -71,6 +78,33 @@ static const char *const outcome_columns[] = {
 	"status", "rc", "message", "sn", "periode", "desc", "reply", "http_status", "error",
 	"state", "sent_at", "trusted", "final", "ms"
 };
+
+/* Write the intents of payments whose inquiry agrees. */
+#define INTEND_IF(condition) \
+	"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing," \
+	" server, account, requested_by, max_price, origin, requested_at, sent_at, next_check_at)" \
+	" SELECT b.ref_id, 'sending'::$S.digipay_state, b.code, b.customer_no, b.testing," \
+	" b.server, b.account, b.requested_by, b.max_price::numeric, b.origin," \
+	" clock_timestamp(), clock_timestamp(), clock_timestamp() + b.ms * interval '1 ms'" \
+	" FROM " DP_ROWS " b WHERE " condition \
+	" ON CONFLICT DO NOTHING RETURNING p.account, p.ref_id"
+
+/*
+ * Claim those of the queue; next_check_at is looked at in a way that no index of
+ * what is due seems to fit, since that has the whole queue.
+ */
+#define CLAIM_QUEUED_IF(condition) \
+	"UPDATE $S.digipay_payment p SET state = 'sending', error = NULL, status_checks = 0," \
+	" sent_at = clock_timestamp() FROM " DP_ROWS " b" \
+	" CROSS JOIN LATERAL (SELECT c.ctid FROM $S.digipay_payment c" \
+	" WHERE c.account = b.account AND c.ref_id = b.ref_id AND c.state = 'queued'" \
+	" AND c.origin = b.origin AND c.code = b.code AND c.customer_no = b.customer_no" \
+	" AND c.testing = b.testing AND c.server = b.server" \
+	" AND c.max_price IS NOT DISTINCT FROM b.max_price::numeric" \
+	" AND coalesce(c.next_check_at, 'infinity') <= clock_timestamp()" \
+	" AND coalesce(c.not_after, c.requested_at + b.ms * interval '1 ms') > clock_timestamp()" \
+	" AND " condition " FOR UPDATE SKIP LOCKED) f" \
+	" WHERE p.ctid = f.ctid RETURNING p.account, p.ref_id"
 
 /*
  * Queue a payment if its inquiry agrees.  The time is a parameter ($15): with a
@@ -115,20 +149,13 @@ static const char *const outcome_columns[] = {
 	" 'end_cut_off', x.end_cut_off, 'desc', x.\"desc\")"
 
 const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
-	[DP_SQL_INTEND] = {
-		"INSERT INTO $S.digipay_payment AS p (ref_id, state, code, customer_no, testing,"
-		" server, account, requested_by, max_price, origin, requested_at, sent_at, next_check_at)"
-		" SELECT b.ref_id, 'sending'::$S.digipay_state, b.code, b.customer_no, b.testing,"
-		" b.server, b.account, b.requested_by, b.max_price::numeric, b.origin,"
-		" clock_timestamp(), clock_timestamp(), clock_timestamp() + b.ms * interval '1 ms'"
-		" FROM " DP_ROWS " b WHERE " ROWS_INQUIRY_AGREES
-		" ON CONFLICT DO NOTHING RETURNING p.account, p.ref_id",
-		14, {INTENT_TYPES}, intent_columns
+	[DP_SQL_INTEND] = {INTEND_IF(ROWS_INQUIRY_AGREES), 14, {INTENT_TYPES}, intent_columns},
+	[DP_SQL_INTEND_FREELY] = {
+		INTEND_IF(ROWS_INQUIRY_IS_FOR), 14, {INTENT_TYPES}, intent_columns
 	},
 	[DP_SQL_ENQUEUE] = {ENQUEUE_IF(INQUIRY_AGREES), 15, {INTENT_TYPES, TIMESTAMPTZOID}, .by_key = true},
-	/* without a highest price, where no inquiry is required, that is all of it */
 	[DP_SQL_ENQUEUE_FREELY] = {
-		ENQUEUE_IF(INQUIRY_IS_FOR("$1", "$2", "$3", "$4", "$5")), 15, {INTENT_TYPES, TIMESTAMPTZOID}, .by_key = true
+		ENQUEUE_IF(INQUIRY_IS_MINE), 15, {INTENT_TYPES, TIMESTAMPTZOID}, .by_key = true
 	},
 	[DP_SQL_CLAIM] = {
 		"UPDATE $S.digipay_payment p SET state = 'sending', server = $5,"
@@ -140,19 +167,10 @@ const DpStatementText dp_statement_texts[DP_SQL_COUNT] = {
 		14, {INTENT_TYPES}
 	},
 	[DP_SQL_CLAIM_QUEUED] = {
-		"UPDATE $S.digipay_payment p SET state = 'sending', error = NULL, status_checks = 0,"
-		" sent_at = clock_timestamp() FROM " DP_ROWS " b"
-		" CROSS JOIN LATERAL (SELECT c.ctid FROM $S.digipay_payment c"
-		" WHERE c.account = b.account AND c.ref_id = b.ref_id AND c.state = 'queued'"
-		" AND c.origin = b.origin AND c.code = b.code AND c.customer_no = b.customer_no"
-		" AND c.testing = b.testing AND c.server = b.server"
-		" AND c.max_price IS NOT DISTINCT FROM b.max_price::numeric"
-		/* so put that no index of what is due seems to fit: that has the whole queue */
-		" AND coalesce(c.next_check_at, 'infinity') <= clock_timestamp()"
-		" AND coalesce(c.not_after, c.requested_at + b.ms * interval '1 ms') > clock_timestamp()"
-		" AND " ROWS_INQUIRY_AGREES " FOR UPDATE SKIP LOCKED) f"
-		" WHERE p.ctid = f.ctid RETURNING p.account, p.ref_id",
-		14, {INTENT_TYPES}, intent_columns
+		CLAIM_QUEUED_IF(ROWS_INQUIRY_AGREES), 14, {INTENT_TYPES}, intent_columns
+	},
+	[DP_SQL_CLAIM_QUEUED_FREELY] = {
+		CLAIM_QUEUED_IF(ROWS_INQUIRY_IS_FOR), 14, {INTENT_TYPES}, intent_columns
 	},
 	[DP_SQL_REQUEUE] = {
 		"UPDATE $S.digipay_payment p SET state = 'queued', server = $5,"

@@ -13,10 +13,12 @@
 typedef enum DpStatementId
 {
 	DP_SQL_INTEND,				/* rows */
+	DP_SQL_INTEND_FREELY,		/* rows */
 	DP_SQL_ENQUEUE,
 	DP_SQL_ENQUEUE_FREELY,
 	DP_SQL_CLAIM,
 	DP_SQL_CLAIM_QUEUED,		/* rows */
+	DP_SQL_CLAIM_QUEUED_FREELY, /* rows */
 	DP_SQL_REQUEUE,
 	DP_SQL_PUT_BACK,
 	DP_SQL_CANCEL,

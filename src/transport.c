@@ -54,6 +54,16 @@
 /* So much memory that libcurl has freed stays with the process, in bytes. */
 #define KEPT_MEMORY			(4 * 1024 * 1024)
 
+/*
+ * libcurl's buffers, in bytes.  It allocates them for each request; its own sizes
+ * are for files, and freeing such ones makes malloc tidy up each time.
+ */
+#define REPLY_BUFFER		4096L
+#define BODY_BUFFER			16384L	/* the least that it takes */
+
+/* So many sockets that are ready are looked at in one go; they share a turn. */
+#define MOST_EVENTS			512
+
 /* Most response headers, in bytes; the provider sends some hundred. */
 #define MAX_HEADER_SIZE		(64 * 1024)
 
@@ -393,6 +403,8 @@ set_fixed_options(DpTransfer *transfer)
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	SET(CURLOPT_MAXAGE_CONN, MAX_IDLE_SECONDS);
+	SET(CURLOPT_BUFFERSIZE, REPLY_BUFFER);
+	SET(CURLOPT_UPLOAD_BUFFERSIZE, BODY_BUFFER);
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
@@ -699,7 +711,7 @@ end_lost(int64 now)
 void
 dp_transport_drive(void)
 {
-	struct epoll_event events[64];
+	struct epoll_event events[MOST_EVENTS];
 	sigset_t	saved;
 	int			running;
 	int			n;
