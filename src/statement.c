@@ -51,11 +51,13 @@
 struct DpRows
 {
 	DpStatementId id;
-	Tuplestorestate *store;
 	uint64		count;
+	DpParams	first;
+	Tuplestorestate *store;		/* with all rows, if there is more than one */
 };
 
 static SPIPlanPtr plans[DP_SQL_COUNT];
+static SPIPlanPtr rows_plans[DP_SQL_COUNT]; /* for more than one row */
 static TupleDesc row_types[DP_SQL_COUNT];	/* of those that take rows */
 static Oid	prepared_for = InvalidOid;	/* the extension that the plans are for */
 static NameData prepared_schema;	/* and the name of its schema */
@@ -164,7 +166,9 @@ forget_plans(const DpObjects *objects)
 	{
 		if (plans[i] != NULL)
 			SPI_freeplan(plans[i]);
-		plans[i] = NULL;
+		if (rows_plans[i] != NULL)
+			SPI_freeplan(rows_plans[i]);
+		plans[i] = rows_plans[i] = NULL;
 	}
 	prepared_for = InvalidOid;
 	(void) plans_fit(objects);
@@ -345,6 +349,25 @@ with_schema(const char *sql)
 	return text.data;
 }
 
+/* The statement with one row of parameters in place of the rows; palloc'd. */
+static char *
+with_parameters(const DpStatementText *text, const char *sql)
+{
+	const char *rows = strstr(sql, "FROM " DP_ROWS " b");
+	StringInfoData result;
+
+	Assert(rows != NULL);
+	initStringInfo(&result);
+	appendBinaryStringInfo(&result, sql, rows - sql);
+	appendStringInfoString(&result, "FROM (SELECT");
+	for (int i = 0; i < text->nparams; i++)
+		appendStringInfo(&result, "%s $%d AS %s", i > 0 ? "," : "", i + 1,
+						 quote_identifier(text->columns[i]));
+	appendStringInfoString(&result, ") b");
+	appendStringInfoString(&result, rows + strlen("FROM " DP_ROWS " b"));
+	return result.data;
+}
+
 /*
  * Have a statement planned by the indexes, whatever the session has set and
  * however small the tables are now: its plan is kept, and they will grow.
@@ -364,43 +387,41 @@ plan_by_index(SPIPlanPtr plan)
 }
 
 /*
- * The plan of a statement, prepared at its first use.  Where one plan does for
- * all values, it is not to be made anew at each call only because it would be a
- * little cheaper for some: that takes longer than the statement itself.
+ * A statement's plan, prepared at its first use.  One that takes rows has two: for
+ * a single row, whose columns are parameters, and for more.
  */
 static SPIPlanPtr
-plan_of(DpStatementId id)
+plan_of(DpStatementId id, bool many_rows)
 {
 	const DpStatementText *text = &dp_statement_texts[id];
+	SPIPlanPtr *kept = many_rows ? &rows_plans[id] : &plans[id];
 
-	if (plans[id] == NULL)
+	if (*kept == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(with_schema(text->sql),
-											  text->columns == NULL ? text->nparams : 0,
-											  unconstify(Oid *, &text->types[0]),
-											  text->by_key ? CURSOR_OPT_GENERIC_PLAN : 0);
+		const char *sql = with_schema(text->sql);
+		SPIPlanPtr	plan;
 
+		if (text->columns != NULL && !many_rows)
+			sql = with_parameters(text, sql);
+		plan = SPI_prepare_cursor(sql, many_rows ? 0 : text->nparams,
+								  unconstify(Oid *, &text->types[0]),
+								  text->by_key ? CURSOR_OPT_GENERIC_PLAN : 0);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare a statement: %s",
 				 SPI_result_code_string(SPI_result));
 		if (text->by_key)
 			plan_by_index(plan);
-		plans[id] = plan;
+		*kept = plan;
 	}
-	else if (text->by_key && !SPI_plan_is_valid(plans[id]))
-		plan_by_index(plans[id]);
-	return plans[id];
+	else if (text->by_key && !SPI_plan_is_valid(*kept))
+		plan_by_index(*kept);
+	return *kept;
 }
 
-/*
- * Run a statement, prepared at its first use; params may be NULL if it has
- * none.  Returns how many rows it found or changed; a SELECT's first one is at
- * hand for dp_result until the next statement.
- */
-uint64
-dp_run(DpStatementId id, DpParams *params)
+/* Run a plan; params may be NULL if it has none.  Returns as dp_run. */
+static uint64
+run_plan(SPIPlanPtr plan, DpParams *params)
 {
-	SPIPlanPtr	plan = plan_of(id);
 	int			rc;
 
 	result_row = 0;
@@ -414,6 +435,17 @@ dp_run(DpStatementId id, DpParams *params)
 	if (rc < 0)
 		elog(ERROR, "could not run a statement: %s", SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+/*
+ * Run a statement, prepared at its first use; params may be NULL if it has
+ * none.  Returns how many rows it found or changed; a SELECT's first one is at
+ * hand for dp_result until the next statement.
+ */
+uint64
+dp_run(DpStatementId id, DpParams *params)
+{
+	return run_plan(plan_of(id, false), params);
 }
 
 /* The type of a statement's rows; made at its first use. */
@@ -440,33 +472,56 @@ dp_rows_begin(DpStatementId id)
 	DpRows	   *rows = palloc(sizeof(DpRows));
 
 	rows->id = id;
-	rows->store = tuplestore_begin_heap(false, false, ROWS_MEMORY);
 	rows->count = 0;
+	rows->store = NULL;
 	return rows;
 }
 
-/* One more. */
-void
-dp_rows_add(DpRows *rows, DpParams *row)
+/* Put a row into the store. */
+static void
+store_row(DpRows *rows, DpParams *row)
 {
 	bool		nulls[DP_MAX_PARAMS];
 
 	for (int i = 0; i < row->count; i++)
 		nulls[i] = row->nulls[i] == 'n';
 	tuplestore_putvalues(rows->store, row_type(rows->id), row->values, nulls);
-	rows->count++;
+}
+
+/* One more row. */
+void
+dp_rows_add(DpRows *rows, DpParams *row)
+{
+	if (rows->count++ == 0)
+	{
+		rows->first = *row;
+		return;
+	}
+	if (rows->store == NULL)
+	{
+		rows->store = tuplestore_begin_heap(false, false, ROWS_MEMORY);
+		store_row(rows, &rows->first);
+	}
+	store_row(rows, row);
 }
 
 /*
- * Run the statement with the rows, once for all of them; they are gone then.
- * Returns as dp_run.
+ * Run the statement with the rows, once for all of them; they are gone then.  A
+ * single row costs no more than parameters do.  Returns as dp_run.
  */
 uint64
 dp_run_rows(DpRows *rows)
 {
-	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+	EphemeralNamedRelation relation;
 	uint64		found;
 
+	if (rows->store == NULL)
+	{
+		found = run_plan(plan_of(rows->id, false), &rows->first);
+		pfree(rows);
+		return found;
+	}
+	relation = palloc0(sizeof(EphemeralNamedRelationData));
 	relation->md.name = pstrdup(DP_ROWS);
 	relation->md.tupdesc = row_type(rows->id);
 	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
@@ -474,7 +529,7 @@ dp_run_rows(DpRows *rows)
 	relation->reldata = rows->store;
 	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register the rows of a statement");
-	found = dp_run(rows->id, NULL);
+	found = run_plan(plan_of(rows->id, true), NULL);
 	SPI_unregister_relation(DP_ROWS);
 	tuplestore_end(rows->store);
 	pfree(rows);
