@@ -47,8 +47,8 @@ rounds()
 # The readings and the ratios as tables of the session, for the SQL that follows.
 readings_as_sql()
 {
-	echo 'CREATE TEMP TABLE reading (part text, round integer, "case" text, metric text, value numeric, unit text);'
-	echo 'COPY reading FROM STDIN (FORMAT csv, HEADER);'
+	echo 'CREATE TEMP TABLE reading (number serial, part text, round integer, "case" text, metric text, value numeric, unit text);'
+	echo 'COPY reading (part, round, "case", metric, value, unit) FROM STDIN (FORMAT csv, HEADER);'
 	cat "$OUT/results.csv"
 	printf '%s\n' '\.' 'CREATE TEMP TABLE ratio (number serial, part text, name text, case_above text, metric_above text, case_below text, metric_below text, aim text);'
 	echo "COPY ratio (part, name, case_above, metric_above, case_below, metric_below, aim) FROM STDIN (DELIMITER '|');"

@@ -12,7 +12,7 @@ $$;
 
 SELECT "case", metric || CASE unit WHEN '1' THEN '' ELSE ', ' || unit END AS metric,
 	pg_temp.show(percentile_cont(0.5) WITHIN GROUP (ORDER BY value)::numeric) AS median
-FROM (SELECT *, row_number() OVER () AS number FROM reading) AS r
+FROM reading
 WHERE part = :'part'
 GROUP BY "case", metric, unit
 ORDER BY min(number)
