@@ -122,7 +122,7 @@ sql(q{UPDATE digipay_payment SET sent_at = sent_at - interval '61 s', replied_at
 $calm->control(delay => 400);
 my @asking = map { DigipayTest::async($node, q{SELECT state FROM digipay_status('slow', 'slow')}) } 1 .. 8;
 $_->finish for @asking;
-is(join(' ', map { $_->out } @asking), join(' ', ('pending') x 8), 'eight sessions ask');
+is(join(' ', map { $_->out . $_->err } @asking), join(' ', ('pending') x 8), 'eight sessions ask');
 is(questions('slow', $calm), 1, 'with one question');
 $calm->control(delay => 0);
 is(sql(q{SELECT state FROM digipay_status('slow', 'slow')}), 'pending', 'a ninth one');
