@@ -48,6 +48,7 @@ OBJS        = \
 	src/statement.o \
 	src/submit.o \
 	src/ticket.o \
+	src/transfer.o \
 	src/transport.o \
 	src/transport_url.o \
 	src/turn.o \

@@ -14,7 +14,7 @@ PACKAGES_OF_POSTGRES='postgresql-15 postgresql-server-dev-15'
 PACKAGES_TO_BUILD='gcc libc6-dev make pkg-config libcurl4-openssl-dev libcjson-dev ca-certificates'
 PACKAGES_OF_PROVIDER='libmicrohttpd-dev nettle-dev libpq-dev openssl curl'
 PACKAGES_OF_TESTS='perl jq libipc-run-perl postgresql-15-pgtap libtap-parser-sourcehandler-pgtap-perl
-	postgresql-15-cron chromium'
+	postgresql-15-cron chromium patch'
 PACKAGES_OF_FUZZER='clang-14 libclang-rt-14-dev'
 
 [ -n "${PG_CONFIG:-}" ] || debian_postgres=yes
