@@ -53,6 +53,7 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	DpTransfer *transfer = arg;
 	char		text[INET6_ADDRSTRLEN] = "";
+	int			fd;
 
 	if (address->family == AF_INET)
 		inet_ntop(AF_INET, &((struct sockaddr_in *) &address->addr)->sin_addr,
@@ -64,7 +65,11 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 										transfer->loopback_only);
 	if (transfer->refusal != NULL)
 		return CURL_SOCKET_BAD;
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	/* libcurl would say that it could not connect */
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		transfer->refusal = "too many files are open";
+	return fd;
 }
 
 /*

@@ -18,11 +18,13 @@
 #include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "compat.h"
 #include "lib/ilist.h"
+#include "storage/fd.h"
 
 #include "fault.h"
 #include "transfer.h"
@@ -33,6 +35,12 @@
 
 /* So many sockets that are ready are looked at in one go; they share a turn. */
 #define MOST_EVENTS			512
+
+/*
+ * So many files are open beside libcurl's sockets and those that PostgreSQL counts:
+ * what it was started with, our epoll descriptors, the resolver's.
+ */
+#define OTHER_FILES			64
 
 /*
  * libcurl keeps the time-outs.  But when it has run out of memory it may lose a
@@ -167,13 +175,39 @@ dp_transport_socket(void)
 }
 
 /*
- * Say how many requests may be in flight.  libcurl must be allowed to keep as
- * many connections, or it closes and opens them behind our back.
+ * Let the process have so many sockets beside PostgreSQL's files, which may be
+ * max_files_per_process and which PostgreSQL closes only for its own sake.  Of the
+ * limit on open files a process may raise the soft one, often 1024, up to the hard
+ * one.  Returns how many sockets there is room for.
  */
-void
+static int
+make_room(int sockets)
+{
+	rlim_t		others = max_files_per_process + OTHER_FILES;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return sockets;
+	if (limit.rlim_cur < others + sockets)
+	{
+		limit.rlim_cur = Min(others + sockets, limit.rlim_max);
+		(void) setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur >= others + sockets)
+		return sockets;
+	return limit.rlim_cur > others ? (int) (limit.rlim_cur - others) : 0;
+}
+
+/*
+ * Say how many requests may be in flight.  libcurl must be allowed to keep as
+ * many connections, or it closes and opens them behind our back.  Returns how many
+ * of them the system is sure to have room for.
+ */
+int
 dp_transport_allow(int connections)
 {
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) connections);
+	return make_room(connections);
 }
 
 /* A transfer from the idle ones, or a new one; NULL when out of memory. */

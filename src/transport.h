@@ -15,7 +15,7 @@ typedef struct DpTransfer DpTransfer;
 
 extern const char *dp_transport_init(void);
 extern int	dp_transport_socket(void);
-extern void dp_transport_allow(int connections);
+extern int	dp_transport_allow(int connections);
 extern DpTransfer *dp_transport_start(const DpRequest *request, void *owner);
 extern long dp_transport_timeout(void);
 extern void dp_transport_drive(void);

@@ -22,6 +22,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "replication/syncrep.h"
+#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -245,6 +246,22 @@ tell_launcher(void)
 		SetLatch(&launcher->procLatch);
 }
 
+/* As many connections as is set, or a word in the log that these are too many. */
+static void
+allow_connections(void)
+{
+	int			room = dp_transport_allow(dp_guc_max_connections);
+
+	if (room < dp_guc_max_connections)
+		ereport(LOG,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("the digipay worker has room for %d of %d connections",
+						room, dp_guc_max_connections),
+				 errdetail("The hard limit on open files is too low for max_files_per_process (%d) and digipay.max_connections together.",
+						   max_files_per_process),
+				 errhint("Raise the limit, or lower one of the two.")));
+}
+
 /* Become this database's worker, or leave at once if there is one, or must be none. */
 static void
 start(Datum arg)
@@ -279,7 +296,7 @@ start(Datum arg)
 		ereport(FATAL,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("digipay worker could not start: %s", trouble)));
-	dp_transport_allow(dp_guc_max_connections);
+	allow_connections();
 	dp_job_init();
 	dp_place_init();
 	dp_backlog_init();
@@ -574,7 +591,7 @@ handle_interrupts(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		dp_transport_allow(dp_guc_max_connections);
+		allow_connections();
 	}
 	if (ShutdownRequestPending && !stopping)
 		begin_to_stop();
