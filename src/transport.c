@@ -16,6 +16,8 @@
 #include "postgres.h"
 
 #include <malloc.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -65,7 +67,24 @@ static int64 fresh_until = 0;	/* before this no kept connection is used */
  * ----------
  */
 
-/* libcurl says which sockets it waits for. */
+/*
+ * Let the system keep back what is written to a socket, or send it on.  libcurl
+ * writes a request's headers and its body one by one: what is kept back goes as
+ * one packet, of which the peer is told once.
+ */
+static void
+keep_back(curl_socket_t fd, int on)
+{
+#ifdef TCP_CORK
+	(void) setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+#endif
+}
+
+/*
+ * libcurl says which sockets it waits for.  On a kept connection that is after it
+ * has written a request; between two requests it waits for none, which is the time
+ * to keep back what comes next.
+ */
 static int
 on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
@@ -75,8 +94,10 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	{
 		/* the socket may be closed already, which removed it */
 		(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, &event);
+		keep_back(fd, 1);
 		return 0;
 	}
+	keep_back(fd, 0);
 	event.events = ((what & CURL_POLL_IN) ? EPOLLIN : 0) |
 		((what & CURL_POLL_OUT) ? EPOLLOUT : 0);
 	event.data.fd = fd;
