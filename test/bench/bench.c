@@ -18,37 +18,13 @@
 #include <dirent.h>
 #include <libpq-fe.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "common.h"
 
 #define WARM_UP		200
 #define PAY			"SELECT state FROM digipay_pay('pln', '530000000001', $1, server => $2)"
-
-static void
-die(const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-/* Microseconds of a clock that only goes forward. */
-static double
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
-}
 
 /* ----------
  * The database

@@ -22,15 +22,13 @@
  */
 #include <curl/curl.h>
 #include <nettle/md5.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common.h"
 
 #define BODY_SIZE	200
 #define PAUSE_US	400
@@ -65,29 +63,6 @@ static CURLM *multi;
 static int	epoll_fd;
 static double timer_due = -1;	/* by now(); -1: none */
 static unsigned char interest[MOST_SOCKETS];	/* what epoll knows of a socket */
-
-static void
-die(const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	fputs("floor: ", stderr);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-/* Microseconds of a clock that only goes forward. */
-static double
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
-}
 
 /* Microseconds of processor time that this process has taken. */
 static double

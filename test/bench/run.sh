@@ -71,7 +71,7 @@ compile()
 	program=$1
 	shift
 	# shellcheck disable=SC2046	# words
-	gcc -std=gnu99 -O2 -Wall -Wextra -o "$work/$program" "$here/test/bench/$program.c" \
+	gcc -std=gnu99 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$work/$program" "$here/test/bench/$program.c" \
 		-I"$("$PG_CONFIG" --includedir)" -L"$("$PG_CONFIG" --libdir)" -lpq \
 		$(pkg-config --cflags --libs libcurl "$@") || die "$program.c could not be built"
 }
