@@ -48,12 +48,12 @@ dp_take_text(FunctionCallInfo fcinfo, int argno, const char *name, char *dest, s
 		dp_bad_argument(name, "must not be empty", "Give the bill's own value.");
 	if (len > max)
 		dp_bad_argument(name, psprintf("must not be longer than %zu characters", max),
-					 "Shorten it; the provider takes no longer ones.");
+						"Shorten it; the provider takes no longer ones.");
 	for (size_t i = 0; i < len; i++)
 	{
 		if (data[i] < ' ' || data[i] > '~')
 			dp_bad_argument(name, "must be printable ASCII",
-						 "Remove line breaks, accents and other special characters.");
+							"Remove line breaks, accents and other special characters.");
 	}
 	if (data[0] == ' ' || data[len - 1] == ' ')
 		dp_bad_argument(name, "must not begin or end with a space", "Use trim() on it.");
@@ -73,7 +73,7 @@ dp_take_amount(FunctionCallInfo fcinfo, int argno, const char *name, char *dest)
 
 	if (text[0] == '-' || !dp_amount_is_numeric(text, false))
 		dp_bad_argument(name, "must be an amount of zero or more, of at most 100 digits",
-					 "Give it in rupiah.");
+						"Give it in rupiah.");
 	strlcpy(dest, text, DP_AMOUNT_MAX + 1);
 }
 

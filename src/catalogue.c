@@ -116,7 +116,7 @@ dp_list_outcome(const DpAsk *ask, const DpAccount *account,
 	(void) dp_run(DP_SQL_RECORD_LIST, &params);
 	if (kind != NULL)
 		dp_event_write(account->server_name, "", kind,
-						 response->complete ? reply->reason : response->error, response);
+					   response->complete ? reply->reason : response->error, response);
 }
 
 /* ----------

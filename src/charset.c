@@ -81,7 +81,7 @@ dp_json_to_jsonb(const char *text, Datum *jsonb)
 	return good;
 }
 
-/* The value of a key of a jsonb object, which must have it. */
+/* The value of a key of a jsonb object; (Datum) 0 where it has none. */
 Datum
 dp_jsonb_field(Datum jsonb, const char *key)
 {

@@ -17,7 +17,7 @@
 /* Write an event, with the bytes that came. */
 void
 dp_event_write(const char *server, const char *ref_id, const char *kind, const char *note,
-				 const DpResponse *response)
+			   const DpResponse *response)
 {
 	DpParams	params = {0};
 
@@ -29,7 +29,7 @@ dp_event_write(const char *server, const char *ref_id, const char *kind, const c
 	dp_param_text(&params, note);
 	if (response->body_len > 0)
 		dp_param(&params, PointerGetDatum(cstring_to_text_with_len(response->body,
-																	response->body_len)));
+																   response->body_len)));
 	else
 		dp_param_null(&params);
 	dp_run(DP_SQL_RECORD_EVENT, &params);

@@ -254,7 +254,7 @@ note_retry(const DpAsk *ask, const DpAccount *account)
 
 	if (ask->retry)
 		dp_event_write(account->server_name, ask->ref_id, "retried",
-						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
+					   psprintf("by %s", NameStr(ask->requested_by)), &nothing);
 }
 
 /*

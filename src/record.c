@@ -76,7 +76,7 @@ add_json(DpParams *params, const char *text, Datum jsonb, const char *column, St
  */
 bool
 dp_record_add_reply(DpParams *params, const DpResponse *response, const DpReply *reply,
-					 const char *error)
+					const char *error)
 {
 	static const DpReply nothing;
 	StringInfoData note;
@@ -185,8 +185,8 @@ note_outcome(const DpEntry *entry)
 	{
 		check_row_has_gone(entry->ask, entry->account);
 		dp_event_write(server, ref_id, "unstored",
-						psprintf("the row in state sending has gone; the outcome was %s",
-								 dp_state_name(entry->outcome->state)), response);
+					   psprintf("the row in state sending has gone; the outcome was %s",
+								dp_state_name(entry->outcome->state)), response);
 	}
 	else if (!response->complete)
 		dp_event_write(server, ref_id, "transport", error_of(entry), response);
@@ -194,7 +194,7 @@ note_outcome(const DpEntry *entry)
 		dp_event_write(server, ref_id, "untrusted", error_of(entry), response);
 	else if (!entry->stored)
 		dp_event_write(server, ref_id, "unstored",
-						"this database cannot hold the reply as jsonb", response);
+					   "this database cannot hold the reply as jsonb", response);
 }
 
 /*
@@ -236,14 +236,14 @@ dp_record_outcomes(DpEntry *entries, int n)
 /* Keep what cannot be believed of an answer to a question; false if it can. */
 bool
 dp_record_distrusted(const DpAsk *ask, const DpAccount *account,
-					  const DpResponse *response, const DpReply *reply)
+					 const DpResponse *response, const DpReply *reply)
 {
 	if (response->complete && reply->trusted)
 		return false;
 	dp_event_write(account->server_name, ask->ref_id,
-					 response->complete ? "untrusted" : "transport",
-					 response->complete ? reply->reason : response->error,
-					 response);
+				   response->complete ? "untrusted" : "transport",
+				   response->complete ? reply->reason : response->error,
+				   response);
 	return true;
 }
 
@@ -253,7 +253,7 @@ dp_record_distrusted(const DpAsk *ask, const DpAccount *account,
  */
 void
 dp_record_inquiry(const DpAsk *ask, const DpAccount *account,
-				   const DpResponse *response, const DpReply *reply)
+				  const DpResponse *response, const DpReply *reply)
 {
 	DpParams	params = {0};
 	bool		stored;
@@ -273,7 +273,7 @@ dp_record_inquiry(const DpAsk *ask, const DpAccount *account,
 	dp_run(DP_SQL_RECORD_INQUIRY, &params);
 	if (!stored)
 		dp_event_write(account->server_name, ask->ref_id, "unstored",
-					 "this database cannot hold the reply as jsonb", response);
+					   "this database cannot hold the reply as jsonb", response);
 }
 
 /*
@@ -285,5 +285,5 @@ dp_record_bytes(const DpAsk *ask, const DpAccount *account,
 					  const DpResponse *response)
 {
 	dp_event_write(account->server_name, ask->ref_id, "unstored",
-				 "the outcome could not be written yet; it is tried again", response);
+				   "the outcome could not be written yet; it is tried again", response);
 }

@@ -160,7 +160,7 @@ dp_submit_cancel(const DpAsk *ask, const DpAccount *account, Datum *row)
 
 		*row = keep_row(dp_result(1, &isnull), context);
 		dp_event_write(server, ask->ref_id, "cancelled",
-						 psprintf("by %s", NameStr(ask->requested_by)), &nothing);
+					   psprintf("by %s", NameStr(ask->requested_by)), &nothing);
 	}
 	dp_session_end(&session);
 	if (done)
@@ -195,8 +195,8 @@ dp_submit_settle(const DpAsk *ask, const DpAccount *account, DpState outcome,
 
 		*row = keep_row(dp_result(1, &isnull), context);
 		dp_event_write(server, ask->ref_id, "settled",
-						 psprintf("%s (session of %s) says %s: %s", NameStr(ask->requested_by),
-								  session_user, dp_state_name(outcome), note), &nothing);
+					   psprintf("%s (session of %s) says %s: %s", NameStr(ask->requested_by),
+								session_user, dp_state_name(outcome), note), &nothing);
 	}
 	dp_session_end(&session);
 	if (done)

@@ -94,8 +94,8 @@ dp_ticket_outcome(const DpAsk *ask, const DpAccount *account,
 	(void) dp_run(DP_SQL_RECORD_TICKET, &params);
 	if (!trusted || !stored)
 		dp_event_write(account->server_name, "",
-						 !response->complete ? "transport" : trusted ? "unstored" : "untrusted",
-						 psprintf("deposit ticket " INT64_FORMAT ": %s", ask->ticket, error), response);
+					   !response->complete ? "transport" : trusted ? "unstored" : "untrusted",
+					   psprintf("deposit ticket " INT64_FORMAT ": %s", ask->ticket, error), response);
 }
 
 /*

@@ -62,7 +62,7 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		inet_ntop(AF_INET6, &((struct sockaddr_in6 *) &address->addr)->sin6_addr,
 				  text, sizeof(text));
 	transfer->refusal = dp_address_refusal(text, transfer->private_allowed,
-										transfer->loopback_only);
+										   transfer->loopback_only);
 	if (transfer->refusal != NULL)
 		return CURL_SOCKET_BAD;
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
@@ -89,7 +89,7 @@ on_departure(void *arg, char *peer, char *local, int peer_port, int local_port)
 	strlcpy(transfer->response.address, peer, sizeof(transfer->response.address));
 	/* the connection may be one that was opened under other options */
 	transfer->refusal = dp_address_refusal(peer, transfer->private_allowed,
-										transfer->loopback_only);
+										   transfer->loopback_only);
 	if (transfer->refusal == NULL && transfer->leave_before != 0 &&
 		GetCurrentTimestamp() >= transfer->leave_before)
 		transfer->refusal = "the day of its inquiry was over before it could leave";

@@ -162,7 +162,7 @@ dp_verdict_ask(const DpAsk *ask, const DpAccount *account, DpOutcome *outcome)
 	dp_run(DP_SQL_ASK, &asking);
 	if (!open)
 		dp_event_write(server, ask->ref_id, "asked",
-						 psprintf("by %s", NameStr(ask->requested_by)), &no_response);
+					   psprintf("by %s", NameStr(ask->requested_by)), &no_response);
 	return DP_QUESTION_ASK;
 }
 
@@ -254,7 +254,7 @@ apply(const DpAsk *ask, const DpAccount *account, const Row *row, DpState state,
 	outcome->state = state;
 	if (!stored)
 		dp_event_write(row->server, ask->ref_id, "unstored",
-						 "this database cannot hold the reply as jsonb", response);
+					   "this database cannot hold the reply as jsonb", response);
 }
 
 /* A final state is in doubt; it is kept, but for a person to look at. */
@@ -347,11 +347,11 @@ judge(const DpAsk *ask, const DpAccount *account, const Row *row,
 		doubtful(ask, account, row, response, reply, outcome);
 	else if (effect == DP_NOTE)
 		dp_event_write(row->server, ask->ref_id,
-						 reply->event == DP_EVENT_NOTHING ? "untrusted" : "ignored",
-						 reply->reason != NULL ? reply->reason :
-						 psprintf("an answer that changes nothing, the payment being %s",
-								  dp_state_name(row->state)),
-						 response);
+					   reply->event == DP_EVENT_NOTHING ? "untrusted" : "ignored",
+					   reply->reason != NULL ? reply->reason :
+					   psprintf("an answer that changes nothing, the payment being %s",
+								dp_state_name(row->state)),
+					   response);
 	else if (effect == DP_CONTRADICT)
 		contradict(ask, account, row, response, reply, outcome);
 	else if (effect == DP_KEEP && dp_state_is_final(row->state))
@@ -386,7 +386,7 @@ dp_verdict_answer(const DpAsk *ask, const DpAccount *account,
 	else if (response->departed && row.left_at > response->sent_at)
 		/* it is about the time before the payment was sent again */
 		dp_event_write(row.server, ask->ref_id, "ignored",
-						 "the question was asked before the payment left", response);
+					   "the question was asked before the payment left", response);
 	else
 		judge(ask, account, &row, response, reply, outcome);
 }
@@ -416,7 +416,7 @@ add_foreign(const DpAsk *ask, const DpAccount *account, const DpResponse *respon
 		  "the provider reports a payment that this database does not know",
 		  response, reply, outcome);
 	dp_event_write(account->server_name, ask->ref_id, "webhook",
-					 "the provider reports a payment that this database does not know", response);
+				   "the provider reports a payment that this database does not know", response);
 	return true;
 }
 
@@ -465,8 +465,8 @@ dp_verdict_webhook(DpAsk *ask, const DpAccount *account, const DpResponse *respo
 	{
 		if (reply->data != NULL || reply->reason == NULL || !dp_reply_is_ping(response))
 			dp_event_write(account->server_name, "", "untrusted",
-							 reply->reason != NULL ? reply->reason :
-							 "a call-back that names no usable ref_id", response);
+						   reply->reason != NULL ? reply->reason :
+						   "a call-back that names no usable ref_id", response);
 		return false;
 	}
 	known = find_row(account->account, ask->ref_id, &row);
@@ -480,7 +480,7 @@ dp_verdict_webhook(DpAsk *ask, const DpAccount *account, const DpResponse *respo
 	if (!known)
 	{
 		dp_event_write(account->server_name, ask->ref_id, "webhook",
-						 "the ref_id was used under another account", response);
+					   "the ref_id was used under another account", response);
 		return false;
 	}
 	strlcpy(ask->code, row.code, sizeof(ask->code));
