@@ -255,7 +255,7 @@ allow_connections(void)
 	if (room < dp_guc_max_connections)
 		ereport(LOG,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("the digipay worker has room for %d of %d connections",
+				 errmsg("the digipay worker is sure of only %d of %d connections",
 						room, dp_guc_max_connections),
 				 errdetail("The hard limit on open files is too low for max_files_per_process (%d) and digipay.max_connections together.",
 						   max_files_per_process),
