@@ -126,9 +126,11 @@ wrong_state(const char *ref_id, DpState state, const char *what, const char *hin
 static void
 find_settled(const DpAccount *account, DpAsk *ask, DpFound *found)
 {
-	dp_lookup_bill(account, ask);
-	if (!dp_lookup_payment_or_own(account->account, ask, found))
-		dp_lookup_bill(account, ask);	/* raises: it has gone meanwhile */
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		dp_lookup_bill(account, ask);	/* raises where there is none */
+	} while (!dp_lookup_payment_or_own(account->account, ask, found));
 }
 
 /*

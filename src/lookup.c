@@ -212,6 +212,10 @@ dp_lookup_payment(const char *account, const DpAsk *ask, DpFound *found)
 /*
  * Look with a dirty snapshot.  *other is the transaction that is at work on the
  * row, our own included; invalid if there is none.
+ *
+ * Such a look can miss a row.  Where an update that gives it a new place is
+ * committed in the middle, the old version is dead when the look comes to it, and
+ * the new one was not yet in the index.
  */
 static TupleTableSlot *
 find_dirty_row(Relation table, Oid index, const char *account, const char *ref_id,
@@ -236,6 +240,9 @@ find_dirty_row(Relation table, Oid index, const char *account, const char *ref_i
  * seen, cancelled and found by the deadlock detector.  The worker must not wait
  * for a transaction that may be waiting for the worker.  What our own
  * transaction has written is found as it is, and marked.
+ *
+ * A row that is being updated can be missed.  So that there seems to be none is
+ * for those who would insert it, or have the worker insert it, and then are told.
  *
  * Keeps its lock on the journal until dp_lookup_done, so that nobody can drop
  * the table before we have read the outcome from it.
@@ -309,7 +316,7 @@ dp_lookup_existing(const DpAccount *account, DpAsk *ask, DpFound *found)
 										  ask->ref_id, &other);
 
 	found->own = TransactionIdIsValid(other) && TransactionIdIsCurrentTransactionId(other);
-	if (!found->own && TransactionIdIsValid(other))
+	if (!found->own && (slot == NULL || TransactionIdIsValid(other)))
 	{
 		/* somebody is at work on it: what he has not committed does not count */
 		if (slot != NULL)
