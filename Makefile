@@ -48,8 +48,8 @@ OBJS        = \
 	src/statement.o \
 	src/submit.o \
 	src/ticket.o \
-	src/transfer.o \
 	src/transport.o \
+	src/transport_transfer.o \
 	src/transport_url.o \
 	src/turn.o \
 	src/verdict.o \

@@ -3,7 +3,7 @@
  * transport.c
  *	  Requests over HTTP, many at once.
  *
- * What one request is for libcurl is in transfer.c; here is what carries many of
+ * What one request is for libcurl is in transport_transfer.c; here is what carries many of
  * them on: starting, waiting, ending.
  *
  * libcurl's sockets are in one epoll descriptor, so that the worker can wait
@@ -29,7 +29,7 @@
 #include "storage/fd.h"
 
 #include "fault.h"
-#include "transfer.h"
+#include "transport_transfer.h"
 #include "transport.h"
 
 /* So much memory that libcurl has freed stays with the process, in bytes. */

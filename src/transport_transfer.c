@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * transfer.c
+ * transport_transfer.c
  *	  One request as libcurl is told of it, and what it reports back.
  *
  * Two things stand between a payment and a second departure, since libcurl by
@@ -22,7 +22,7 @@
 
 #include "address.h"
 #include "fault.h"
-#include "transfer.h"
+#include "transport_transfer.h"
 #include "url.h"
 
 /*

@@ -1,12 +1,12 @@
 /*
- * transfer.h
+ * transport_transfer.h
  *	  One request as libcurl is told of it, and what it reports back.
  *
  * For transport.c only.  Nothing here raises an error or allocates PostgreSQL
  * memory; what goes wrong is in the response.
  */
-#ifndef DIGIPAY_TRANSFER_H
-#define DIGIPAY_TRANSFER_H
+#ifndef DIGIPAY_TRANSPORT_TRANSFER_H
+#define DIGIPAY_TRANSPORT_TRANSFER_H
 
 #include <curl/curl.h>
 
@@ -27,7 +27,7 @@
 
 struct DpTransfer
 {
-	/* transfer.c's */
+	/* transport_transfer.c's */
 	CURL	   *easy;
 	bool		peer_set;		/* libcurl knows what the next two say */
 	char	   *endpoint;
@@ -64,4 +64,4 @@ extern bool dp_transfer_load(DpTransfer *transfer, const DpRequest *request, boo
 extern void dp_transfer_finish(DpTransfer *transfer, CURLcode result);
 extern void dp_transfer_unload(DpTransfer *transfer);
 
-#endif							/* DIGIPAY_TRANSFER_H */
+#endif							/* DIGIPAY_TRANSPORT_TRANSFER_H */
