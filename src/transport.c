@@ -3,8 +3,8 @@
  * transport.c
  *	  Requests over HTTP, many at once.
  *
- * What one request is for libcurl is in transport_transfer.c; here is what carries many of
- * them on: starting, waiting, ending.
+ * What one request is for libcurl is in transport_transfer.c; here is what
+ * carries many of them on: starting, waiting, ending.
  *
  * libcurl's sockets are in one epoll descriptor, so that the worker can wait
  * for all of them, its latch and the postmaster's death in one place.  All

@@ -35,8 +35,19 @@ is($node->safe_psql('postgres', q{SELECT state FROM digipay_pay('pln', '53000000
 # open, so that an index has it that changes with each update
 $node->safe_psql('postgres', q{UPDATE digipay_payment SET state = 'pending', next_check_at = now() + interval '1 day'});
 
+# the state of a payment as digipay_cancel finds it, which it cannot take back
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION cancel(ref_id text) RETURNS TABLE (state text) LANGUAGE plpgsql AS $$
+	BEGIN
+		SELECT c.state::text INTO state FROM digipay_cancel(ref_id) c;
+		RAISE EXCEPTION '% was taken back', ref_id;
+	EXCEPTION WHEN object_not_in_prerequisite_state THEN
+		state := SQLERRM;
+		RETURN NEXT;
+	END $$});
+
 my $update = bench('update', q{UPDATE digipay_payment SET next_check_at = next_check_at + interval '1 us' WHERE ref_id = 'busy';}, 1, 1_000_000);
-for my $function (q{digipay_status('busy')}, q{digipay_wait('busy', timeout => interval '0')})
+for my $function (q{digipay_status('busy')}, q{digipay_wait('busy', timeout => interval '0')}, q{cancel('busy')})
 {
 	my $looks = bench('look', "SELECT state FROM $function;\n", 3, $LOOKS);
 	$looks->{run}->finish;
