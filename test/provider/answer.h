@@ -17,7 +17,7 @@ typedef struct Answer
 	size_t		length;
 	bool		transaction;	/* counted by the books, and delayed */
 	char	   *ref_id;			/* of a transaction, where it could be read */
-	int			delay;			/* ms before it is sent */
+	int			delay;			/* ms before it is sent, or TIMER_HELD */
 } Answer;
 
 /* in route.c */

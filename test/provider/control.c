@@ -17,6 +17,7 @@
 #include "fault.h"
 #include "script.h"
 #include "settings.h"
+#include "timer.h"
 
 typedef bool (*ControlCall) (const cJSON *value);
 
@@ -50,10 +51,22 @@ set_switch(_Atomic bool *setting, const cJSON *value)
 	return true;
 }
 
+/*
+ * A number is the new delay, null holds every answer until there is a number.
+ */
 static bool
 control_delay(const cJSON *value)
 {
-	return set_milliseconds(&settings.delay, value);
+	if (cJSON_IsNull(value))
+	{
+		timer_hold(true);
+		settings.delay = TIMER_HELD;
+		return true;
+	}
+	if (!set_milliseconds(&settings.delay, value))
+		return false;
+	timer_hold(false);
+	return true;
 }
 
 static bool

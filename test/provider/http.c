@@ -253,7 +253,7 @@ handle(void *cls, struct MHD_Connection *connection, const char *path,
 	if (!request->answered)
 	{
 		make_answer(request, method, path);
-		if (request->answer.delay > 0)
+		if (request->answer.delay != 0)
 		{
 			MHD_suspend_connection(connection);
 			timer_add(request->answer.delay, resume, request);

@@ -259,10 +259,20 @@ test_modes()
 	control '{"script": null}' >/dev/null
 	ok "calls are counted" "$(books '?summary=1' '.calls | [.["cek-saldo"], .["price-list"], .deposit] | map(tostring) | join(" ")')" '"1 3 3"'
 	control '{"balance": null, "delay": 300}' >/dev/null
-	for i in 1 2 3 4 5; do ask pay-pasca "slow-$i" pln 1 & waiting[i]=$!; done
-	wait "${waiting[@]}"
-	ok "delayed answers overlap" "$(books '?ref_id=slow-1' '(.answered_at[0] - .arrived_at[0]) * 10 | floor') $(books '?summary=1' '.max_in_flight > 1')" "3 true"
+	ask pay-pasca slow-1 pln 1
+	ok "a delayed answer" "$(books '?ref_id=slow-1' '(.answered_at[0] - .arrived_at[0]) >= 0.3')" "true"
+	control '{"delay": null}' >/dev/null
+	for i in 1 2 3 4 5; do ask pay-pasca "held-$i" pln 1 & waiting[i]=$!; done
+	for i in $(seq 300); do
+		[ "$(books '?summary=1' .in_flight)" = 5 ] && break
+		sleep 0.1
+	done
+	ok "answers are held" "$(books '?summary=1' .in_flight)" "5"
 	control '{"delay": 0}' >/dev/null
+	wait "${waiting[@]}"
+	ok "until there is a delay again" "$(books '?summary=1' '.in_flight, .max_in_flight' | tr '\n' ' ')" "0 5 "
+	ask pay-pasca held-6 pln 1
+	ok "and no longer" "$(get .data.rc)" "00"
 	ok "an unknown key is refused" "$(control '{"nonsense": 1}')" "unknown key or bad value"
 }
 

@@ -15,7 +15,8 @@ typedef struct Settings
 	const char *api_key;
 
 	/* changed by POST /control, read by every thread */
-	_Atomic int delay;			/* ms before each transaction's reply */
+	_Atomic int delay;			/* ms before each transaction's reply, or
+								 * TIMER_HELD */
 	_Atomic int pending;		/* ms until a pending payment resolves */
 	_Atomic int price_list_limit;	/* ms between two price lists */
 	_Atomic bool insist_on_inquiry;

@@ -26,6 +26,9 @@ static pthread_cond_t timer_changed;
 static TimerEntry *heap;		/* heap[0] is the next one */
 static size_t heap_length;
 static size_t heap_size;
+static TimerEntry *held;		/* those for timer_hold(false), in their order */
+static size_t held_length;
+static bool holding;
 static bool stopping;
 
 /*
@@ -76,6 +79,22 @@ heap_pop(void)
 	}
 	heap[place] = last;
 	return first;
+}
+
+/*
+ * Let what is held be due now.  Caller holds the mutex.
+ */
+static void
+release_held(void)
+{
+	for (size_t i = 0; i < held_length; i++)
+	{
+		held[i].at = now_steady();
+		heap_push(held[i]);
+	}
+	free(held);
+	held = NULL;
+	held_length = 0;
 }
 
 /*
@@ -131,18 +150,42 @@ timer_start(void)
 }
 
 /*
- * Have call(argument) made by the timer's thread in so many milliseconds; at
+ * From now on TIMER_HELD waits for the end of that; with false what has waited
+ * is due.
+ */
+void
+timer_hold(bool hold)
+{
+	pthread_mutex_lock(&timer_mutex);
+	holding = hold;
+	if (!hold)
+		release_held();
+	pthread_cond_signal(&timer_changed);
+	pthread_mutex_unlock(&timer_mutex);
+}
+
+/*
+ * Have call(argument) made by the timer's thread in so many milliseconds, or,
+ * with TIMER_HELD, by timer_hold(false), which may have been called just now; at
  * once, by the caller's thread, when the timer was stopped.
  */
 void
 timer_add(int milliseconds, TimerCall call, void *argument)
 {
-	TimerEntry	entry = {now_steady() + milliseconds / 1e3, call, argument};
+	bool		hold = milliseconds == TIMER_HELD;
+	TimerEntry	entry = {now_steady() + (hold ? 0 : milliseconds) / 1e3, call, argument};
 	bool		late;
 
 	pthread_mutex_lock(&timer_mutex);
 	late = stopping;
-	if (!late)
+	if (!late && hold && holding)
+	{
+		held = realloc(held, (held_length + 1) * sizeof(TimerEntry));
+		if (held == NULL)
+			abort();
+		held[held_length++] = entry;
+	}
+	else if (!late)
 	{
 		heap_push(entry);
 		if (heap[0].argument == argument)
@@ -161,6 +204,7 @@ timer_stop(void)
 {
 	pthread_mutex_lock(&timer_mutex);
 	stopping = true;
+	release_held();
 	pthread_cond_signal(&timer_changed);
 	pthread_mutex_unlock(&timer_mutex);
 	pthread_join(timer_thread, NULL);

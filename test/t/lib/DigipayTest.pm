@@ -633,6 +633,11 @@ sub control
 	return $self->call('POST', '/control', \%orders);
 }
 
+# Holds every answer of the HTTP ports back, so that payments stay on their way
+# for as long as the test looks at them; release sends what was held.
+sub hold { $_[0]->control(delay => undef); return }
+sub release { $_[0]->control(delay => 0); return }
+
 # Empties the books.
 sub reset
 {
