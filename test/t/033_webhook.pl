@@ -142,7 +142,7 @@ is(value(q{SELECT next_check_at > now() FROM digipay_payment WHERE ref_id = 'p-p
 	deliver(body('p-notice', '00', customer_no => $LATER));
 	my $heard = '';
 	# psql tells of notices with the next answer
-	DigipayTest::wait_until(sub { $heard .= $listener->query('SELECT 1'); $heard =~ /p-notice/ }, 10);
+	DigipayTest::wait_until(sub { $heard .= $listener->query('SELECT 1'); $heard =~ /p-notice/ });
 	like($heard, qr/\{"server":"digipay","ref_id":"p-notice","state":"succeeded"\}/, 'a call-back is told by NOTIFY');
 	$listener->quit;
 }
@@ -194,7 +194,7 @@ is(value(q{SELECT string_agg(ref_id, ' ' ORDER BY ref_id) FROM digipay_payment p
 is($provider->books->{requests}, $before, 'no call-back has made a request');
 option("SET paused 'false'");
 value(q{UPDATE digipay_payment SET next_check_at = now() WHERE state = 'queued'});
-is(value(q{SELECT state FROM digipay_wait('t-queued-62', '15 s')}), 'succeeded', 'what is still queued is paid in the end');
+is(value(q{SELECT state FROM digipay_wait('t-queued-62', '60 s')}), 'succeeded', 'what is still queued is paid in the end');
 is(join(' ', map { $provider->books("t-queued-$_")->{pay_requests} // 0 } @RCS), '0 0 1 0 0 0 0',
 	'a queued payment that the provider already knows is not paid again');
 is($provider->booked("t-not_sent-$_"), 0, "not_sent, rc $_: no payment") for @RCS;
@@ -235,11 +235,13 @@ is($provider->books('o-3')->{pay_requests}, 1, '... really');
 # ---------------------------------------------------------------------------
 # On its way, or not yet.
 
-$provider->control(script => { ref_id => 's-1', delay => 1500, book => JSON::PP::true(), body => body('s-1', '00') });
+$provider->hold;
+$provider->control(script => { ref_id => 's-1', book => JSON::PP::true(), body => body('s-1', '00') });
 my $payer = DigipayTest::async($node, "SELECT state FROM digipay_pay('$BILL[0]', '$BILL[1]', 's-1')");
 DigipayTest::wait_for_state($node, 's-1', 'sending');
 DigipayTest::wait_until(sub { ($provider->books('s-1')->{pay_requests} // 0) == 1 });
 is(deliver(body('s-1', '02')), 'sending', 'on its way: its own reply comes first');
+$provider->release;
 is($payer->out, 'succeeded', '... and counts');
 is(events('s-1'), 'ignored', '... the call-back is an event');
 
@@ -247,7 +249,7 @@ option("SET paused 'true'");
 value("SELECT digipay_submit('$BILL[0]', '$BILL[1]', 'q-$_')") for 1 .. 2;
 is(deliver(body('q-1', '00')), 'succeeded', 'queued, and the server paused: a call-back is applied');
 option("SET paused 'false'");
-is(value("SELECT state FROM digipay_wait('q-2', '20 s')"), 'succeeded', '... while the other one is paid when the pause ends');
+is(value("SELECT state FROM digipay_wait('q-2', '60 s')"), 'succeeded', '... while the other one is paid when the pause ends');
 is($provider->books('q-1')->{pay_requests} // 0, 0, '... and the first is not sent');
 is($provider->booked('q-2'), 1, '... the other one once');
 
@@ -324,7 +326,7 @@ $caller->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 is($caller->query(delivery(body('c-1', '00', customer_no => $LATER))), 'succeeded', 'in a transaction: the new state is returned');
 is($caller->query(q{SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()
 	AND relation::regclass::text LIKE 'digipay%'}), '0', 'it holds no lock on our tables');
-is(value(q{SET lock_timeout = '2s'; BEGIN; LOCK TABLE digipay_payment, digipay_event, digipay_fence IN ACCESS EXCLUSIVE MODE;
+is(value(q{SET lock_timeout = '20s'; BEGIN; LOCK TABLE digipay_payment, digipay_event, digipay_fence IN ACCESS EXCLUSIVE MODE;
 	ALTER TABLE digipay_payment SET (fillfactor = 51); COMMIT; SELECT 'locked'}), 'locked', 'another session can have them');
 is(state('c-1'), 'succeeded', 'others see the state before it commits');
 $caller->query('ROLLBACK');
@@ -341,7 +343,7 @@ is(state('c-3') . state('c-4'), 'succeededsucceeded', 'two in one statement');
 my $begun = time;
 $caller->query("BEGIN; SELECT state FROM digipay_submit('$BILL[0]', '$BILL[1]', 'c-own')");
 $caller->query(delivery(body('c-own', '00')));
-cmp_ok(time - $begun, '<', 5, 'its own, not committed: soon over');
+cmp_ok(time - $begun, '<', 20, 'its own, not committed: soon over');
 $caller->query('ROLLBACK');
 is(state('c-own'), 'none', '... and nothing of it stays') or diag(state('c-own'));
 
@@ -352,7 +354,7 @@ $caller->query_safe('SET client_min_messages = error');
 $caller->query_safe(q{BEGIN; SELECT 1 FROM digipay_payment WHERE ref_id = 'l-1' FOR UPDATE});
 $begun = time;
 DigipayTest::fails_with($node, delivery(body('l-1', '00', customer_no => $LATER)), '55P03', 'a locked row: refused for now', hint => qr/again/);
-cmp_ok(time - $begun, '<', 3, '... soon');
+cmp_ok(time - $begun, '<', 20, '... soon');
 is(deliver(body('p-pending', '00', customer_no => $LATER)), 'succeeded', '... others are not held up');
 $caller->query_safe('COMMIT');
 is(deliver(body('l-1', '00', customer_no => $LATER)), 'succeeded', '... and taken again later');
@@ -361,9 +363,9 @@ $caller->query_safe(q{BEGIN; LOCK TABLE digipay_payment IN SHARE MODE});
 $begun = time;
 my $error = DigipayTest::error_of($node, delivery(body('l-2', '00', customer_no => $LATER)));
 is($error->{sqlstate}, '55P03', 'a locked table: refused for now');
-cmp_ok(time - $begun, '<', 5, '... soon');
+cmp_ok(time - $begun, '<', 20, '... soon');
 $caller->query_safe('COMMIT');
-is(DigipayTest::wait_until(sub { !DigipayTest::error_of($node, delivery(body('l-2', '00', customer_no => $LATER))) && state('l-2') }, 10),
+is(DigipayTest::wait_until(sub { !DigipayTest::error_of($node, delivery(body('l-2', '00', customer_no => $LATER))) && state('l-2') }),
 	'succeeded', '... and taken again later');
 
 # ---------------------------------------------------------------------------
@@ -386,28 +388,41 @@ is(value(q{SELECT digipay_worker_stop(); SELECT digipay_worker_start(); SELECT s
 is($provider->books("u-$_")->{pay_requests} // 0, 0, "u-$_ was never sent") for 1 .. 3;
 is(deliver(body('u-' . 'x' x 62, '00')), 'review', 'the longest ref_id');
 
-# Somebody queues the same ref_id in the same moment.
-$caller->query_safe("BEGIN; SELECT state FROM digipay_submit('$BILL[0]', '$BILL[1]', 'u-race')");
+# Somebody queues the same ref_id in the same moment: the worker finds his row, and
+# waits a fifth of a second for him to commit.  On a busy machine that can be too
+# short; then the call-back is refused for now, and the next ref_id is tried.
 my $worker = DigipayTest::worker_pid($node);
-for my $try (1 .. 20)
+my $raced;
+for my $ref_id (map { "u-race-$_" } 1 .. 20)
 {
-	my $racer = DigipayTest::async($node, delivery(body('u-race', '00')));
-	eval { DigipayTest::wait_until(sub { value("SELECT cardinality(pg_blocking_pids($worker)) > 0") eq 't' || $racer->done }, 5) };
-	if (!$racer->done)
+	$caller->query_safe("BEGIN; SELECT state FROM digipay_submit('$BILL[0]', '$BILL[1]', '$ref_id')");
+	my $racer = DigipayTest::async($node, delivery(body($ref_id, '00')));
+	my $met = $caller->query(<<"SQL");
+DO \$\$
+BEGIN
+	PERFORM set_config('race.met', 'f', false);
+	FOR i IN 1 .. 3000 LOOP
+		IF cardinality(pg_blocking_pids($worker)) > 0 THEN
+			PERFORM set_config('race.met', 't', false);
+			EXIT;
+		END IF;
+		PERFORM pg_sleep(0.005);
+	END LOOP;
+END \$\$; COMMIT; SELECT current_setting('race.met');
+SQL
+	$racer->finish;
+	next if $met ne 't';
+	if (!$racer->error)
 	{
-		$caller->query('COMMIT');
-		$racer->finish;
-		note("try $try: " . ($racer->error ? $racer->error->{sqlstate} : $racer->out));
-		# the provider repeats what it was not thanked for
-		deliver(body('u-race', '00')) if $racer->error;
+		$raced = $ref_id;
 		last;
 	}
-	$racer->finish;
+	is($racer->error->{sqlstate}, '55P03', "$ref_id: refused for now") if $racer->error->{sqlstate} ne '55P03';
 }
-$caller->query('COMMIT');
+ok($raced, 'a call-back about what is being queued by somebody else');
 sleep 1;
-is($provider->books('u-race')->{pay_requests} // 0, 0, 'queued while the call-back was being taken: not paid again');
-isnt(state('u-race'), 'queued', '... nor left to be');
+is($provider->books($raced // '-')->{pay_requests} // 0, 0, 'queued while the call-back was being taken: not paid again');
+isnt(state($raced // '-'), 'queued', '... nor left to be');
 
 # The account's name has changed: the ref_id is taken, by another account.
 value(q{ALTER USER MAPPING FOR PUBLIC SERVER other OPTIONS (SET username 'newname')});
@@ -507,13 +522,14 @@ is(pay('m-new') =~ /^(review|succeeded|pending)$/ ? $provider->books('m-new')->{
 # The provider hangs, and all places are taken: its call-backs are what helps.
 option("ADD max_in_flight '1'");
 pay('h-0');		# so that the limit is known
-$provider->control(script => { ref_id => 'h-1', delay => 4000, book => JSON::PP::true(), body => body('h-1', '00') });
+$provider->hold;
+$provider->control(script => { ref_id => 'h-1', book => JSON::PP::true(), body => body('h-1', '00') });
 $payer = DigipayTest::async($node, "SELECT state FROM digipay_pay('$BILL[0]', '$BILL[1]', 'h-1')");
 DigipayTest::wait_until(sub { ($provider->books('h-1')->{pay_requests} // 0) == 1 });
 pay_row_at_hand('h-2');
-$begun = time;
 is(deliver(body('h-2', '00')), 'succeeded', 'all places taken by payments that wait: a call-back is applied');
-cmp_ok(time - $begun, '<', 2, '... at once');
+is(state('h-1'), 'sending', '... while they wait');
+$provider->release;
 is($payer->out, 'succeeded', 'the payment');
 option('DROP max_in_flight');
 
