@@ -72,6 +72,24 @@ warn_unless_preloaded(void)
 }
 
 /*
+ * Is the payment likely to be new, since the one before it was, in the same place
+ * of the same statement?  Then it is inserted without a look whether it is
+ * known, which the insertion finds out as well, at a higher price.
+ */
+static bool
+is_likely_new(FunctionCallInfo fcinfo)
+{
+	return fcinfo->flinfo->fn_extra != NULL;
+}
+
+/* Was it? */
+static void
+note_whether_new(FunctionCallInfo fcinfo, bool was_new)
+{
+	fcinfo->flinfo->fn_extra = was_new ? fcinfo->flinfo : NULL;
+}
+
+/*
  * digipay_submit(code, customer_no, ref_id, testing, server, max_price, not_after)
  * returns digipay_payment
  *
@@ -84,6 +102,7 @@ digipay_submit(PG_FUNCTION_ARGS)
 	DpAccount	account;
 	DpFound		found;
 	TimestampTz not_after = PG_ARGISNULL(6) ? 0 : PG_GETARG_TIMESTAMPTZ(6);
+	DpProblem	problem;
 	bool		written;
 	Datum		row;
 
@@ -96,17 +115,22 @@ digipay_submit(PG_FUNCTION_ARGS)
 	dp_submit_check_fence();
 	warn_unless_preloaded();
 
-	for (;;)
+	for (bool look = !is_likely_new(fcinfo);; look = true)
 	{
-		if (dp_lookup_payment_or_own(account.account, &ask, &found))
+		if (look && dp_lookup_payment_or_own(account.account, &ask, &found))
 		{
+			note_whether_new(fcinfo, false);
 			dp_lookup_check_bill(&ask, &found);
 			if (found.state != DP_NOT_SENT)
 				PG_RETURN_DATUM(found.row);
 		}
-		row = dp_submit(&ask, &account, not_after, &written);
+		row = dp_submit(&ask, &account, not_after, &written, &problem);
+		note_whether_new(fcinfo, written);
 		if (written)
 			PG_RETURN_DATUM(row);
+		/* what is known is returned as it stands, whatever is against it now */
+		if (look && problem.sqlerrcode != 0)
+			dp_problem_raise(&problem);
 		/* somebody was faster: look again, and wait for him */
 		CHECK_FOR_INTERRUPTS();
 	}

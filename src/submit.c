@@ -115,23 +115,23 @@ keep_row(Datum row, MemoryContext context)
 
 /*
  * Put a payment into the queue.  *written is false where there is a row already
- * that is to be returned as it stands; that is the caller's to look up.
+ * that is to be returned as it stands, which is the caller's to look up, or where
+ * *problem says what is against it.
  */
 Datum
-dp_submit(const DpAsk *ask, const DpAccount *account, TimestampTz not_after, bool *written)
+dp_submit(const DpAsk *ask, const DpAccount *account, TimestampTz not_after, bool *written,
+		  DpProblem *problem)
 {
 	MemoryContext context = CurrentMemoryContext;
 	DpSession	session;
-	DpProblem	problem = {0};
 	Datum		row = (Datum) 0;
 
+	memset(problem, 0, sizeof(DpProblem));
 	dp_session_begin(&session);
-	*written = dp_journal_enqueue(ask, account, not_after, NULL, &row, &problem) == DP_INTENT_MADE;
+	*written = dp_journal_enqueue(ask, account, not_after, NULL, &row, problem) == DP_INTENT_MADE;
 	if (*written)
 		row = keep_row(row, context);
 	dp_session_end(&session);
-	if (problem.sqlerrcode != 0)
-		dp_problem_raise(&problem);
 	if (*written)
 		touch();
 	return row;

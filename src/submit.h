@@ -9,7 +9,7 @@
 
 extern void dp_submit_check_fence(void);
 extern Datum dp_submit(const DpAsk *ask, const DpAccount *account, TimestampTz not_after,
-					   bool *written);
+					   bool *written, DpProblem *problem);
 extern bool dp_submit_cancel(const DpAsk *ask, const DpAccount *account, Datum *row);
 extern bool dp_submit_settle(const DpAsk *ask, const DpAccount *account, DpState outcome,
 							 const char *note, Datum *row);
