@@ -27,7 +27,7 @@ sub bench
 	my $run = IPC::Run::start(
 		[ $node->installed_command('pgbench'), '-n', '-M', 'prepared', '-c', $sessions, '-j', $sessions, '-t', $times,
 			'-f', "$dir/$name.sql", $node->connstr('postgres') ],
-		'>', \$out, '2>', \$out, IPC::Run::timeout(180));
+		'>', \$out, '2>', \$out, IPC::Run::timeout(600));
 	return { run => $run, out => \$out };
 }
 
@@ -54,6 +54,11 @@ for my $function (q{digipay_status('busy')}, q{digipay_wait('busy', timeout => i
 	is(join(' ', ${ $looks->{out} } =~ /ERROR: .*/g), '', "$function finds it");
 	like(${ $looks->{out} }, qr{processed: (\d+)/\1$}m, '... each time');
 	unlink "$dir/look.sql";
+}
+# (what it has said is seen by a pump, its end by another one)
+for (1 .. 3)
+{
+	$update->{run}->pump_nb if $update->{run}->pumpable;
 }
 ok($update->{run}->pumpable, 'and it was being updated until the end');
 $update->{run}->kill_kill;

@@ -74,7 +74,7 @@ sub struck
 sub wait_until_struck
 {
 	my ($node, $point) = @_;
-	DigipayTest::wait_until { struck($node, $point) } 20;
+	DigipayTest::wait_until { struck($node, $point) } 60;
 	return;
 }
 
@@ -106,7 +106,7 @@ sub recover
 	eval {
 		DigipayTest::wait_until {
 			(try_sql($node, q{SELECT count(*) FROM digipay_payment WHERE state = 'sending'}) // '') eq '0'
-		} 10;
+		} 60;
 	};
 	return;
 }

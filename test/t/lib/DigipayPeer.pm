@@ -50,7 +50,7 @@ sub start
 		$SIG{CHLD} = 'IGNORE';
 		$SIG{TERM} = 'DEFAULT';
 		$SIG{PIPE} = 'IGNORE';
-		alarm 300;	# not even a killed test leaves it behind
+		alarm 900;	# not even a killed test leaves it behind
 		# What the test holds open, a double's standard input for one, must not
 		# stay open here.  The numbers stay taken: Perl counts the uses of each,
 		# and would not really close a new socket that got one of them.
@@ -68,7 +68,7 @@ sub start
 			if (defined $child && $child == 0)
 			{
 				close $listener;
-				alarm 300;
+				alarm 900;
 				serve($socket, $answer, $log);
 				POSIX::_exit(0);
 			}

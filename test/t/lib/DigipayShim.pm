@@ -91,7 +91,7 @@ sub start_names
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0)
 	{
-		alarm 300;
+		alarm 900;
 		$SIG{TERM} = 'DEFAULT';
 		# nothing that the test holds open shall stay open here
 		my $nothing = POSIX::open('/dev/null', POSIX::O_RDWR);

@@ -713,8 +713,12 @@ sub finish
 sub done
 {
 	my ($self) = @_;
-	return 1 unless $self->{run};
-	$self->{run}->pump_nb;
+	# the end is seen by the call after that which has read the last output
+	for (1 .. 2)
+	{
+		return 1 unless $self->{run} && $self->{run}->pumpable;
+		$self->{run}->pump_nb;
+	}
 	return !$self->{run}->pumpable;
 }
 
