@@ -23,11 +23,14 @@ DigipayShim::under(sub {
 });
 DigipayTest::create_account($node, $provider);
 
-# Sets the clock to so many seconds after the next midnight in Jakarta.
+# Sets the clock to so many seconds after a midnight in Jakarta, always the same
+# one: the next after the test's begin.
+my $midnight = time + 86400 - (time + 7 * 3600) % 86400;
+
 sub set_clock
 {
 	my ($seconds) = @_;
-	DigipayShim::jump(86400 - (time + 7 * 3600) % 86400 + $seconds);
+	DigipayShim::jump($midnight - time + $seconds);
 	return;
 }
 

@@ -22,7 +22,8 @@ my $KEY = 'S3CRET-key-of-the-mapping';
 DigipayShim::available() or plan skip_all => 'no C compiler for test/t/lib/shim.c';
 my $node = DigipayShim::under(sub { DigipayTest::new_node('security_faults') });
 my $provider = DigipayTest::start_provider(api_key => $KEY);
-DigipayTest::create_account($node, $provider, api_key => $KEY, mapping => { webhook_secret => 'S3CRET-of-the-webhook' });
+# a payment may be on its way for as long as this looks at it
+DigipayTest::create_account($node, $provider, api_key => $KEY, timeout => 3_600_000, mapping => { webhook_secret => 'S3CRET-of-the-webhook' });
 
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE regress_cashier;
@@ -176,8 +177,8 @@ is(DigipayTest::row($node, "SELECT * FROM digipay_pay($BILL, 'no-md5')")->{state
 # X03: whatever the system shows, the secrets are not in it
 
 $node->safe_psql('postgres', 'CREATE ROLE regress_monitor LOGIN; GRANT pg_monitor, pg_read_all_stats, pg_read_all_settings, pg_signal_backend TO regress_monitor');
-$provider->control(delay => 1500);
-my $call = DigipayTest::async($node, "SET ROLE regress_cashier;\nSELECT state FROM digipay_pay($BILL, 'watched')");
+$provider->hold;
+my $call = DigipayTest::async($node, "SET ROLE regress_cashier;\nSELECT state FROM digipay_pay($BILL, 'watched')", timeout => 900);
 DigipayTest::wait_until { standing('watched') eq '1 1' };
 my @views = split /\n/, $node->safe_psql('postgres', q{SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 	WHERE nspname IN ('pg_catalog', 'information_schema') AND relkind = 'v'
@@ -185,13 +186,9 @@ my @views = split /\n/, $node->safe_psql('postgres', q{SELECT c.oid::regclass FR
 cmp_ok(scalar(@views), '>', 100, 'X03: views to look at, while a payment is in flight: ' . scalar(@views));
 for my $role (qw(regress_monitor regress_customer regress_cashier))
 {
-	my $shown = '';
-	for my $view (@views)
-	{
-		my $out = '';
-		$node->psql('postgres', "SET ROLE $role; SELECT v::text FROM $view v", stdout => \$out, stderr => \my $ignored);
-		$shown .= $out;
-	}
+	# whatever of them it may not see is an error, and no matter
+	$node->psql('postgres', join("\n", "SET ROLE $role;", map { "SELECT v::text FROM $_ v;" } @views),
+		on_error_stop => 0, stdout => \my $shown, stderr => \my $ignored);
 	cmp_ok(length $shown, '>', 10000, "X03 $role: sees something");
 	unlike($shown, qr/S3CRET/, "X03 $role: but no secret");
 }
@@ -199,12 +196,17 @@ for my $role (qw(regress_monitor regress_customer regress_cashier))
 # X13: who may signal backends may end the waiting of those who are nobody special; the
 # payment goes on, and the worker is not theirs
 my $worker = DigipayTest::worker_pid($node);
+is(DigipayTest::payment($node, 'watched')->{state}, 'sending', 'X03: it is in flight still');
+$provider->release;
 is($call->out, 'succeeded', 'X13: not disturbed so far');
+$provider->hold;
 $call = DigipayTest::async($node, "SELECT state FROM digipay_pay($BILL, 'signalled')");
 DigipayTest::wait_until { standing('signalled') eq '1 1' };
 DigipayTest::fails_with($node, "SELECT $_($worker)", '42501', "X13 $_ of the worker by pg_signal_backend", role => 'regress_monitor')
   for qw(pg_cancel_backend pg_terminate_backend);
+$provider->release;
 is($call->out, 'succeeded', 'X13: the payment in flight is not touched by it');
+$provider->hold;
 is(DigipayTest::worker_pid($node), $worker, 'X13: nor is the worker');
 $node->safe_psql('postgres', 'ALTER ROLE regress_cashier LOGIN');
 {
@@ -215,9 +217,9 @@ DigipayTest::wait_until { standing('cancelled') eq '1 1' };
 my $backend = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE query LIKE '%''cancelled''%' AND pid <> pg_backend_pid()});
 is(as_role('regress_monitor', "SELECT pg_cancel_backend($backend)"), 't', 'X13: a caller who is nobody special may be cancelled');
 is($call->error->{sqlstate}, '57014', 'X13: and has an error');
-is(DigipayTest::wait_for_state($node, 'cancelled', 'succeeded', seconds => 10)->{state} . ' ' . standing('cancelled'), 'succeeded 1 1',
+$provider->release;
+is(DigipayTest::wait_for_state($node, 'cancelled', 'succeeded', seconds => 60)->{state} . ' ' . standing('cancelled'), 'succeeded 1 1',
 	'X13: and the payment goes on, once');
-$provider->control(delay => 0);
 
 # ---------------------------------------------------------------------------
 # X14: without SELECT on the journal one sees what one's own calls return

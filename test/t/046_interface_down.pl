@@ -52,7 +52,12 @@ my $BILL = q{'pln', '530000000001'};
 
 my $node = DigipayTest::new_node('interface_down');
 my $provider = DigipayTest::start_provider();
-DigipayTest::create_account($node, $provider, timeout => 1500, connect_timeout => 1000);
+DigipayTest::create_account($node, $provider);
+# Where no answer comes: time enough for the request to arrive, were a process stopped
+# for a while; and less of it, where it need not arrive.
+my $PATIENCE = 3.5;
+DigipayTest::create_account($node, $provider, server => 'patient', timeout => 1000 * $PATIENCE);
+DigipayTest::create_account($node, $provider, server => 'hasty', timeout => 1500, connect_timeout => 1000);
 
 sub pay
 {
@@ -70,24 +75,26 @@ sub standing
 is(pay('up')->{state}, 'succeeded', 'N39 the network is up: paid');
 
 # received, and the answer cannot come back
-$provider->control(delay => 600);
-my $call = DigipayTest::async($node, "SELECT state FROM digipay_pay($BILL, 'middle')");
+$provider->hold;
+my $call = DigipayTest::async($node, "SELECT state, extract(epoch FROM clock_timestamp() - requested_at)
+	FROM digipay_pay($BILL, 'middle', server => 'patient')");
 DigipayTest::wait_until { standing('middle') eq '1 1' };
-my $begun = time;
 network(0);
-is($call->out, 'unknown', 'N39 down while the answer is awaited: unknown');
-my $seconds = time - $begun;
-cmp_ok($seconds, '>', 0.7, 'N39: when the time is over');
-cmp_ok($seconds, '<', 3, 'N39: and not much later');
+my ($state, $seconds) = split /\|/, $call->out;
+is($state, 'unknown', 'N39 down while the answer is awaited: unknown');
+cmp_ok($seconds, '>=', $PATIENCE, 'N39: when the time is over');
+# the kernel would go on for a quarter of an hour
+cmp_ok($seconds, '<', 60, 'N39: and not much later');
 
 # nothing can be reached: neither over the kept connection nor a new one
-$begun = time;
-my $down = DigipayTest::error_of($node, "SELECT digipay_pay($BILL, 'down')");
+my $begun = time;
+my $down = DigipayTest::error_of($node, "SELECT digipay_pay($BILL, 'down', server => 'hasty')");
 my $row = DigipayTest::payment($node, 'down');
 is("$down->{sqlstate} $row->{state}", 'PY001 not_sent', 'N39 all the while down: not sent');
-cmp_ok(time - $begun, '<', 3, 'N39: which is said in time');
+# of its own accord the kernel gives up a connection after two minutes
+cmp_ok(time - $begun, '<', 60, 'N39: which is said in time');
 network(1);
-$provider->control(delay => 0);
+$provider->release;
 is(standing('down'), '0 0', 'N39 up again: of that the provider knows nothing');
 is(standing('middle'), '1 1', 'N39: and of the other one what it knew');
 is(pay('middle')->{state}, 'unknown', 'N39: which is unknown still');
@@ -98,8 +105,8 @@ is(pay('down')->{state} . ' ' . standing('down'), 'succeeded 1 1', 'N39: what wa
 # takes it, and brings it later, when nobody waits for it any more
 is(pay('kept')->{state}, 'succeeded', 'N39 a connection to be kept');
 network(0);
-$call = DigipayTest::async($node, "SELECT state FROM digipay_pay($BILL, 'swallowed')");
-my $out = $call->out;
+$call = DigipayTest::async($node, "SELECT state FROM digipay_pay($BILL, 'swallowed', server => 'hasty')");
+$call->finish;
 $row = DigipayTest::payment($node, 'swallowed');
 like($row->{state}, qr/^(?:unknown|not_sent)$/, "N39 down before the request leaves: $row->{state}");
 is($row->{state} eq 'unknown', defined $row->{sent_at}, 'N39: unknown, if it may have left');

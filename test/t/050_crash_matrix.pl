@@ -8,19 +8,17 @@ use warnings;
 
 use DigipayFault;
 use DigipayTest;
+use Fcntl qw(O_NONBLOCK O_WRONLY);
+use POSIX ();
 use Test::More;
 
 DigipayFault::need_points($ENV{DIGIPAY_FAULT_POINTS});
-
-# How long a worker is stuck at a point while something else is killed: longer
-# than it takes to find and kill that.
-my $stuck_ms = 400;
 
 my $node = DigipayTest::new_node('crash_matrix', restart_after_crash => 'on',
 	max_worker_processes => 32);
 my $provider = DigipayTest::start_provider(witness => $node);
 # no question shall come in between: it would pass the points as well
-DigipayTest::create_account($node, $provider, status_interval => 600000);
+DigipayTest::create_account($node, $provider, status_interval => 86_400_000);
 DigipayFault::recover($node);
 
 # are open outcomes asked about?
@@ -33,16 +31,109 @@ sub pid_of
 	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $where");
 }
 
+# A pipe in an order's place: whoever comes to the point waits there until let_go.
+sub block
+{
+	my ($point) = @_;
+	my $dir = $node->data_dir . '/digipay_fault';
+	mkdir $dir;
+	POSIX::mkfifo("$dir/$point", 0600) or die "$dir/$point: $!";
+	return;
+}
+
+# Waits until somebody waits there; what let_go wants.
+sub wait_until_blocked
+{
+	my ($point) = @_;
+	my $file = $node->data_dir . "/digipay_fault/$point";
+	my $pipe;
+	# it cannot be opened without a reader
+	DigipayTest::wait_until { sysopen $pipe, $file, O_WRONLY | O_NONBLOCK } 60;
+	unlink $file;
+	return $pipe;
+}
+
+sub let_go
+{
+	my ($pipe) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	syswrite $pipe, 'sleep 0';
+	close $pipe;
+	return;
+}
+
+# The same from a process of its own, which is returned, as soon as something is true.
+sub let_go_when
+{
+	my ($pipe, $when) = @_;
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		eval { DigipayTest::wait_until { $when->() } 60 };
+		let_go($pipe);
+		POSIX::_exit(0);
+	}
+	close $pipe;
+	return $pid;
+}
+
+# Whether a process has been told to quit: it is gone, or will be as soon as it lets
+# signals in.
+sub is_told_to_quit
+{
+	my ($pid) = @_;
+	open my $fh, '<', "/proc/$pid/status" or return 1;
+	my $status = join '', <$fh>;
+	return $status !~ /^State:\s+[^ZX]/m || $status =~ /^ShdPnd:.*([0-9a-f]{8})$/m && (hex($1) & 1 << 2) != 0;
+}
+
+# Kills what the server cannot do without, while the worker is stuck; the worker goes on
+# when it has heard of it.
+sub kill_beside
+{
+	my ($pipe, $pid) = @_;
+	my $worker = DigipayTest::worker_pid($node);
+	($pid || 0) > 1 or die 'nobody is there to be killed';
+	kill 'KILL', $pid;
+	eval { DigipayTest::wait_until { is_told_to_quit($worker) } };
+	let_go($pipe);
+	return;
+}
+
+sub kill_postmaster
+{
+	my ($pipe) = @_;
+	my $pid = $node->{_pid};
+	my $child = let_go_when($pipe, sub { !kill 0, $pid });
+	DigipayTest::crash($node);
+	waitpid $child, 0;
+	$node->start;
+	return;
+}
+
 # What each victim does to the worker, or has done to itself while that is stuck.
 my %victims = (
 	'worker kill -9' => { order => 'kill' },
 	'worker error' => { order => 'error' },
 	'worker exit' => { order => 'exit' },
 	'caller kill -9' => {
-		kill => sub { kill 'KILL', pid_of("query LIKE '%$_[0]%' AND pid <> pg_backend_pid()") }
+		kill => sub { kill_beside($_[0], pid_of("query LIKE '%$_[1]%' AND pid <> pg_backend_pid()")) }
 	},
-	'checkpointer kill -9' => { kill => sub { kill 'KILL', pid_of(q{backend_type = 'checkpointer'}) } },
-	'postmaster kill -9' => { kill => sub { DigipayTest::crash($node); $node->start } },);
+	'checkpointer kill -9' => { kill => sub { kill_beside($_[0], pid_of(q{backend_type = 'checkpointer'})) } },
+	'postmaster kill -9' => { kill => \&kill_postmaster },);
+
+# Prepares a point for a victim, and waits until it strikes; what the victim's kill wants.
+sub prepare
+{
+	my ($point, $victim) = @_;
+	return $victim->{kill} ? block($point) : DigipayFault::arm($node, $point, $victim->{order});
+}
+
+sub wait_until_it_strikes
+{
+	my ($point, $victim) = @_;
+	return $victim->{kill} ? wait_until_blocked($point) : DigipayFault::wait_until_struck($node, $point);
+}
 
 # What is left: requests that reached the provider, and states.  A worker that is
 # stuck inside libcurl has all signals blocked, and one whose postmaster has died
@@ -88,11 +179,11 @@ CASE: for my $point (@DigipayFault::POINTS)
 		(my $ref_id = "$point-$name") =~ tr/ _/--/;
 		my $pay = "SELECT state FROM digipay_pay('pln', '530000000001', '$ref_id')";
 
-		DigipayFault::arm($node, $point, $victim->{order} // "sleep $stuck_ms");
+		my $stuck;
+		prepare($point, $victim);
 		my $caller = DigipayTest::async($node, $pay);
-		my $good = ok(eval { DigipayFault::wait_until_struck($node, $point); 1 },
-			"$point, $name: it strikes");
-		$victim->{kill}->($ref_id) if $victim->{kill};
+		ok(eval { $stuck = wait_until_it_strikes($point, $victim); 1 }, "$point, $name: it strikes");
+		$victim->{kill}->($stuck, $ref_id) if $stuck;
 		eval { $caller->finish };
 		DigipayFault::recover($node);
 		DigipayFault::disarm($node);
@@ -182,16 +273,17 @@ CASE: for my $point ($queues ? @DigipayFault::POINTS : ())
 		my $victim = $victims{$name};
 		(my $ref_id = "queued-$point-$name") =~ tr/ _/--/;
 
-		DigipayFault::arm($node, $point, $victim->{order} // "sleep $stuck_ms");
+		my $stuck;
+		prepare($point, $victim);
 		# the session may still be there when it strikes
 		DigipayFault::try_sql($node, "SELECT digipay_submit('pln', '530000000001', '$ref_id')");
-		ok(eval { DigipayFault::wait_until_struck($node, $point); 1 },
+		ok(eval { $stuck = wait_until_it_strikes($point, $victim); 1 },
 			"queued, $point, $name: it strikes");
-		$victim->{kill}->($ref_id) if $victim->{kill};
+		$victim->{kill}->($stuck, $ref_id) if $stuck;
 		DigipayFault::recover($node);
 		DigipayFault::disarm($node);
 		# what goes back to the queue has its next time
-		eval { DigipayTest::wait_until { (standing($ref_id))[0] !~ /^(?:queued|sending)$/ } 5 };
+		eval { DigipayTest::wait_until { (standing($ref_id))[0] !~ /^(?:queued|sending)$/ } 60 };
 
 		my ($state, $requests) = standing($ref_id);
 		my ($wanted_requests, $wanted_state) =
@@ -222,7 +314,7 @@ SKIP:
 	eval {
 		DigipayTest::wait_until {
 			$node->safe_psql('postgres', q{SELECT count(*) FROM digipay_payment WHERE state = 'unknown'}) eq '0'
-		} 40;
+		} 120;
 	};
 	my $books = $provider->books->{refs};
 	my (@wrong, %sum);
@@ -238,15 +330,20 @@ SKIP:
 	is_deeply([ DigipayFault::violations($node, $provider) ], [], 'the books agree');
 
 	# An answer that kills the worker, each time it comes: the question that brings
-	# it is asked at its pace, and not at each of the worker's starts.
-	$node->safe_psql('postgres', q{ALTER SERVER digipay OPTIONS (SET status_interval '3000')});
+	# it is asked at its pace, and not at each of the worker's starts.  The interval
+	# is longer than any of this takes; when it is over is for us to say.
+	$node->safe_psql('postgres', q{ALTER SERVER digipay OPTIONS (SET status_interval '3600000')});
 	my $questions = sub { $provider->books('poison')->{status_requests} // 0 };
 
 	DigipayFault::arm($node, 'after_body', 'kill');
 	DigipayFault::try_sql($node, q{SELECT digipay_pay('pln', '530000000001', 'poison')});
 	DigipayFault::recover($node);
 	is($questions->(), 0, 'a payment whose answer has killed the worker');
+	# the next worker looks at once at what is due
+	$node->safe_psql('postgres', 'SELECT digipay_worker_stop()');
+	$node->safe_psql('postgres', q{UPDATE digipay_payment SET sent_at = sent_at - interval '2 hours' WHERE ref_id = 'poison'});
 	DigipayFault::arm($node, 'after_body', 'kill');
+	DigipayFault::try_sql($node, 'SELECT digipay_worker_start()');
 	DigipayFault::wait_until_struck($node, 'after_body');
 	DigipayFault::recover($node);
 	sleep 2;

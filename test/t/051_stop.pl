@@ -7,7 +7,9 @@ use warnings;
 
 use DigipayFault;
 use DigipayTest;
+use Fcntl qw(O_NONBLOCK O_WRONLY);
 use IO::Socket::INET;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -15,10 +17,11 @@ DigipayFault::need_points($ENV{DIGIPAY_FAULT_POINTS});
 
 my $stuck_ms = 300;
 
-my $node = DigipayTest::new_node('stop', 'digipay.shutdown_grace' => '1s',
+# longer than anything that has to end by itself
+my $node = DigipayTest::new_node('stop', 'digipay.shutdown_grace' => '60s',
 	max_worker_processes => 32);
 my $provider = DigipayTest::start_provider();
-DigipayTest::create_account($node, $provider, status_interval => 600000);
+DigipayTest::create_account($node, $provider, status_interval => 86_400_000);
 DigipayFault::recover($node);
 
 sub pay { return "SELECT state FROM digipay_pay('pln', '530000000001', '$_[0]')" }
@@ -43,15 +46,88 @@ sub is_standing
 	return is_deeply(standing($ref_id), [ $state, $requests, $recovered ], $name);
 }
 
+# A pipe in an order's place: whoever comes to the point waits there until let_go.
+sub block
+{
+	my ($point) = @_;
+	my $dir = $node->data_dir . '/digipay_fault';
+	mkdir $dir;
+	POSIX::mkfifo("$dir/$point", 0600) or die "$dir/$point: $!";
+	return;
+}
+
+# Waits until somebody waits there; what let_go wants.
+sub wait_until_blocked
+{
+	my ($point) = @_;
+	my $file = $node->data_dir . "/digipay_fault/$point";
+	my $pipe;
+	# it cannot be opened without a reader
+	DigipayTest::wait_until { sysopen $pipe, $file, O_WRONLY | O_NONBLOCK } 60;
+	unlink $file;
+	return $pipe;
+}
+
+sub let_go
+{
+	my ($pipe) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	syswrite $pipe, 'sleep 0';
+	close $pipe;
+	return;
+}
+
+# The same from a process of its own, which is returned, as soon as something is true.
+sub let_go_when
+{
+	my ($pipe, $when) = @_;
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		eval { DigipayTest::wait_until { $when->() } 60 };
+		let_go($pipe);
+		POSIX::_exit(0);
+	}
+	close $pipe;
+	return $pid;
+}
+
+# Whether a process has been told to quit: it is gone, or will be as soon as it lets
+# signals in.
+sub is_told_to_quit
+{
+	my ($pid) = @_;
+	open my $fh, '<', "/proc/$pid/status" or return 1;
+	my $status = join '', <$fh>;
+	return $status !~ /^State:\s+[^ZX]/m || $status =~ /^ShdPnd:.*([0-9a-f]{8})$/m && (hex($1) & 1 << 2) != 0;
+}
+
+# Gives what is on its way so long at the worker's end.
+sub grace
+{
+	my ($setting) = @_;
+	$node->append_conf('postgresql.conf', "digipay.shutdown_grace = $setting");
+	$node->restart;
+	DigipayFault::recover($node);
+	return;
+}
+
 # ---------------------------------------------------------------------------
 # At each point.  The provider answers at once, so an orderly end sees the
 # payment through; a worker stuck inside libcurl is out of an immediate stop's
-# reach for that long, so what comes next may still happen.
+# reach until it goes on, so what comes next may still happen.
 
 my %end = (
 	fast => sub { $node->stop('fast'); $node->start },
 	smart => sub { $node->stop('smart'); $node->start },
-	immediate => sub { $node->stop('immediate'); $node->start },
+	immediate => sub {
+		my (undef, $stuck) = @_;
+		my $worker = DigipayTest::worker_pid($node);
+		my $child = let_go_when($stuck, sub { is_told_to_quit($worker) });
+		$node->stop('immediate');
+		waitpid $child, 0;
+		$node->start;
+	},
 	terminate => sub {
 		$node->safe_psql('postgres',
 			'SELECT pg_terminate_backend(' . DigipayTest::worker_pid($node) . ')');
@@ -72,16 +148,18 @@ for my $point (@DigipayFault::POINTS)
 	{
 		my $ref_id = "$point-$how" =~ tr/_/-/r;
 
-		DigipayFault::arm($node, $point, "sleep $stuck_ms");
+		# an orderly end may come a little later as well
+		$how eq 'immediate' ? block($point) : DigipayFault::arm($node, $point, "sleep $stuck_ms");
 		my $caller = DigipayTest::async($node, pay($ref_id));
-		DigipayFault::wait_until_struck($node, $point);
+		my $stuck = $how eq 'immediate' ? wait_until_blocked($point) : DigipayFault::wait_until_struck($node, $point);
 		my $begun = time;
-		$end{$how}->($caller);
+		$end{$how}->($caller, $stuck);
 		my $took = time - $begun;
 		eval { $caller->finish };
 		DigipayFault::recover($node);
 
-		cmp_ok($took, '<', 4, "$how at $point: does not take long");
+		# nothing waits for the grace to be over
+		cmp_ok($took, '<', 30, "$how at $point: does not take long");
 		if ($how eq 'immediate')
 		{
 			my $left = join ' ', @{ standing($ref_id) };
@@ -102,6 +180,8 @@ is_deeply([ DigipayFault::violations($node, $provider) ], [], 'the books agree')
 # ---------------------------------------------------------------------------
 # The worker is told to end, and the grace is over before the answer comes.
 
+grace('1s');
+
 # before the request has left: nobody answers the connection
 my $deaf = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', Proto => 'tcp')
   or die "listen: $!";
@@ -112,13 +192,13 @@ for (1 .. 3)
 		Proto => 'tcp', Blocking => 0);
 }
 DigipayTest::create_account($node, $provider, server => 'deaf', port => $deaf->sockport,
-	connect_timeout => 20000, timeout => 20000);
+	connect_timeout => 80000, timeout => 80000);
 my $caller = DigipayTest::async($node,
 	"SELECT state FROM digipay_pay('pln', '530000000001', 'term-before', server => 'deaf')");
 DigipayTest::wait_for_state($node, 'term-before', 'sending');
 my $begun = time;
 $end{terminate}->($caller);
-cmp_ok(time - $begun, '<', 3, 'the worker ends within the grace');
+cmp_ok(time - $begun, '<', 30, 'the worker ends within the grace');
 like($caller->err, qr/PY001|PY003/, 'its caller knows that nothing was sent');
 my $row = DigipayTest::payment($node, 'term-before');
 is($row->{state}, 'not_sent', 'what had not left was not sent');
@@ -134,45 +214,50 @@ is($node->safe_psql('postgres', q{SELECT state FROM digipay_cancel('term-queued'
 	'cancelled', 'and can be taken back');
 
 # after it
-$provider->control(delay => 3000);
+$provider->hold;
 $caller = DigipayTest::async($node, pay('term-after'));
 DigipayTest::wait_until { $provider->books('term-after')->{pay_requests} };
 $begun = time;
 $end{terminate}->($caller);
-cmp_ok(time - $begun, '<', 3, 'the worker ends within the grace');
+cmp_ok(time - $begun, '<', 30, 'the worker ends within the grace');
 is($caller->out, 'unknown', 'what had left, its caller is told as unknown');
-$provider->control(delay => 0);
+$provider->release;
 
 # ---------------------------------------------------------------------------
 # A worker that is slow is still the owner of what it has sent.
 
-DigipayFault::recover($node);
-DigipayFault::arm($node, 'after_body', 'sleep 2000');
+grace('60s');
+block('after_body');
 $caller = DigipayTest::async($node, pay('slow'));
-DigipayFault::wait_until_struck($node, 'after_body');
+my $stuck = wait_until_blocked('after_body');
 is($node->safe_psql('postgres', 'SELECT digipay_worker_start()'), 'f', 'a stuck worker is a worker');
 my $beside = DigipayTest::async($node, pay('beside-slow'));
 sleep 1;
 is_standing('slow', 'sending', 1, 0, 'nobody cleans up behind its back');
+let_go($stuck);
 is($caller->out, 'succeeded', 'it goes on, and tells its caller');
 is($beside->out, 'succeeded', 'and whoever waited meanwhile');
 is_standing('slow', 'succeeded', 1, 0, 'the row says so');
 
 # nor while it ends and the next one is there already
-DigipayFault::arm($node, 'after_body', 'sleep 2500');
-$provider->control(delay => 500);
+block('after_body');
+$provider->hold;
 $caller = DigipayTest::async($node, pay('slow-end'));
 DigipayTest::wait_until { $provider->books('slow-end')->{pay_requests} };
 my $old_pid = DigipayTest::worker_pid($node);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($old_pid)");
+# it takes nothing new
+DigipayTest::wait_until { $node->safe_psql('postgres', 'SELECT count(*) FROM digipay_stats()') eq '0' };
+$provider->release;
+$stuck = wait_until_blocked('after_body');
 $beside = DigipayTest::async($node, pay('beside-slow-end'));
-DigipayFault::wait_until_struck($node, 'after_body');
 DigipayTest::wait_until {
 	$node->safe_psql('postgres',
 		q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'digipay%'}) > 1;
 };
 sleep 0.5;
 is_standing('slow-end', 'sending', 1, 0, 'the next worker waits until its predecessor has gone');
+let_go($stuck);
 is($caller->out, 'succeeded', 'which writes its outcome first');
 is($beside->out, 'succeeded', 'then it is the next one\'s turn');
 is_standing('slow-end', 'succeeded', 1, 0, 'the row says so');

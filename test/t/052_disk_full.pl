@@ -6,7 +6,9 @@ use warnings;
 
 use DigipayFault;
 use DigipayTest;
+use Fcntl qw(O_NONBLOCK O_WRONLY);
 use JSON::PP ();
+use POSIX ();
 use Test::More;
 
 DigipayFault::need_points($ENV{DIGIPAY_FAULT_POINTS});
@@ -17,7 +19,7 @@ my $node = DigipayTest::new_node('disk_full', start => 0, restart_after_crash =>
 my $provider = DigipayTest::start_provider();
 my $shim = DigipayFault::shim();
 $shim->start($node);
-DigipayTest::create_account($node, $provider, status_interval => 600000);
+DigipayTest::create_account($node, $provider, status_interval => 86_400_000);
 $node->safe_psql('postgres', <<'SQL');
 ALTER DATABASE postgres SET statement_timeout = '20s';
 CREATE FUNCTION regress_pay(ref_id text) RETURNS text LANGUAGE plpgsql AS $$
@@ -33,6 +35,37 @@ sub pay { return sql("SELECT regress_pay('$_[0]')") }
 sub requests { return $provider->books($_[0])->{pay_requests} // 0 }
 sub agree { is_deeply([ DigipayFault::violations($node, $provider) ], [], $_[0]) }
 
+# A pipe in an order's place: whoever comes to the point waits there until let_go.
+sub block
+{
+	my ($point) = @_;
+	my $dir = $node->data_dir . '/digipay_fault';
+	mkdir $dir;
+	POSIX::mkfifo("$dir/$point", 0600) or die "$dir/$point: $!";
+	return;
+}
+
+# Waits until somebody waits there; what let_go wants.
+sub wait_until_blocked
+{
+	my ($point) = @_;
+	my $file = $node->data_dir . "/digipay_fault/$point";
+	my $pipe;
+	# it cannot be opened without a reader
+	DigipayTest::wait_until { sysopen $pipe, $file, O_WRONLY | O_NONBLOCK } 60;
+	unlink $file;
+	return $pipe;
+}
+
+sub let_go
+{
+	my ($pipe) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+	syswrite $pipe, 'sleep 0';
+	close $pipe;
+	return;
+}
+
 is(pay('before'), 'succeeded', 'a payment to begin with');
 
 # A reply that fits no page, and cannot be compressed: its outcome needs new
@@ -41,12 +74,12 @@ my $sample = JSON::PP->new->decode(DigipayTest::payment($node, 'before')->{reply
 
 sub prepare_large
 {
-	my ($ref_id, %more) = @_;
+	my ($ref_id) = @_;
 	srand 1;
 	my $blob = join '', map { chr(33 + int rand 90) } 1 .. 60000;
 	$blob =~ s/[\\"]/x/g;
 	my %data = (%$sample, ref_id => $ref_id, desc => { blob => $blob });
-	$provider->control(script => { ref_id => $ref_id, book => JSON::PP::true(), %more,
+	$provider->control(script => { ref_id => $ref_id, book => JSON::PP::true(),
 		body => JSON::PP->new->encode({ data => \%data }) });
 	return;
 }
@@ -82,10 +115,12 @@ agree('once');
 sub pay_into_full_disk
 {
 	my ($ref_id) = @_;
-	prepare_large($ref_id, delay => 500);
+	prepare_large($ref_id);
+	$provider->hold;
 	my $caller = DigipayTest::async($node, "SELECT regress_pay('$ref_id')");
 	DigipayTest::wait_for_state($node, $ref_id, 'sending');
 	$shim->set(full_data => 1, strikes => 0);
+	$provider->release;
 	is($caller->out, 'sending', "$ref_id: the outcome cannot be written, the row is as it stands");
 	cmp_ok($shim->get('strikes'), '>', 0, "$ref_id: because of the disk");
 	is($provider->booked($ref_id), 1, "$ref_id: it was paid");
@@ -95,7 +130,7 @@ sub pay_into_full_disk
 
 pay_into_full_disk('outcome');
 $shim->set(full_data => 0);
-is(DigipayTest::wait_for_state($node, 'outcome', [qw(succeeded unknown)])->{state}, 'succeeded',
+is(DigipayTest::wait_for_state($node, 'outcome', [qw(succeeded unknown)], seconds => 90)->{state}, 'succeeded',
 	'there is room again: the outcome is written');
 is(requests('outcome'), 1, 'of one request');
 
@@ -109,6 +144,7 @@ for my $how ('KILL', 'TERM')
 	select(undef, undef, undef, 1.5);
 	$shim->set(full_data => 0);
 	DigipayFault::recover($node);
+	eval { DigipayTest::wait_for_state($node, $ref_id, [qw(succeeded unknown)], seconds => 90) };
 	is(requests($ref_id), 1, "$how: it was sent once");
 	like(pay($ref_id), qr/^(?:unknown|succeeded)$/, "$how: paid again, it is the same row");
 	is(requests($ref_id), 1, "$how: and is not sent again");
@@ -124,10 +160,11 @@ for my $point ('before_intent', 'before_outcome')
 
 	# the worker's commit is the next to write, then
 	sql('CHECKPOINT');
-	DigipayFault::arm($node, $point, 'sleep 300');
+	block($point);
 	my $caller = DigipayTest::async($node, "SELECT regress_pay('$ref_id')");
-	DigipayFault::wait_until_struck($node, $point);
+	my $stuck = wait_until_blocked($point);
 	$shim->set(full_wal => 1, strikes => 0);
+	let_go($stuck);
 	eval { $caller->finish };
 	is($shim->get('strikes'), 1, "$point: the log cannot be written");
 	like($caller->{err}, qr/terminating connection|server closed/, "$point: the caller loses the connection");

@@ -26,12 +26,12 @@ my $peer = DigipayPeer::start(sub {
 	my ($socket, $request) = @_;
 	my ($status, $body) = split /\n/, PostgreSQL::Test::Utils::slurp_file("$dir/answer"), 2;
 	return 0 if $status eq 'close';
-	sleep 20 if $status eq 'hang';
+	return DigipayPeer::hold($socket) if $status eq 'hang';
 	print $socket "HTTP/1.1 $status X\r\nContent-Length: " . length($body) . "\r\n\r\n$body";
 	return 1;
 });
 DigipayTest::create_account($node, $provider, server => 'peer', username => 'peer',
-	endpoint => 'http://127.0.0.1:' . $peer->port . $DigipayTest::PATH, timeout => 15000);
+	endpoint => 'http://127.0.0.1:' . $peer->port . $DigipayTest::PATH, timeout => 60000);
 
 sub value { return $node->safe_psql('postgres', $_[0]) }
 
@@ -126,9 +126,10 @@ is(value(q{SELECT string_agg(kind || ' ' || coalesce(encode(body, 'escape'), '-'
 DigipayTest::create_account($node, $provider, server => 'nobody', username => 'nobody', endpoint => "http://127.0.0.1:1$DigipayTest::PATH");
 fails(q{SELECT digipay_balance('nobody')}, 'PY005', 'nobody listens', detail => qr/connect/i);
 
-# cancel, time-out, the worker's end
+# cancel, time-out, the worker's end; the worker has the question before the time is
+# over, even if it is stopped for a while
 answers('hang');
-fails(q{SET statement_timeout = '1s'; SELECT digipay_balance('peer')}, '57014', 'a time-out',
+fails(q{SET statement_timeout = '4s'; SELECT digipay_balance('peer')}, '57014', 'a time-out',
 	context => qr/question for the balance, whose answer nobody waits for/);
 my $before = scalar $peer->requests;
 my $asker = DigipayTest::async($node, q{SELECT digipay_balance('peer')});
@@ -245,14 +246,14 @@ is(tickets() . ' ' . scalar($peer->requests), "$tickets $calls", 'nothing of tha
 answers(200, '{"data":{"rc":"00","amount":200111,"notes":"x"}}');
 {
 	my $holder = DigipayTest::session($node);
-	$provider->control(delay => 1500);
+	$provider->hold;
 	my $waiting = DigipayTest::async($node, "SELECT $DEPOSIT)");
 	DigipayTest::wait_until { ticket()->{state} eq 'sending' };
 	$holder->query_safe('BEGIN; SELECT * FROM digipay_ticket FOR UPDATE');
+	$provider->release;
 	my $error = DigipayTest::parse_error($waiting->finish->err);
 	is("$error->{sqlstate} $error->{message}", 'PY005 the answer could not be written to the database', 'its row is locked');
 	like($error->{detail}, qr/may have been opened; it is number @{[ ticket()->{id} ]} /, 'which is said');
-	$provider->control(delay => 0);
 	is(value(q{SELECT state FROM digipay_pay('pln', '530000000001', 'b3')}), 'succeeded', 'payments go on');
 	$holder->query_safe('ROLLBACK');
 	$holder->quit;
@@ -269,10 +270,11 @@ $lost->finish;
 $node->start;
 {
 	my $holder = DigipayTest::session($node);
-	$holder->query_safe('BEGIN; LOCK TABLE digipay_ticket');
+	# the table as well, for a while: there is no moment without a lock
+	$holder->query_safe('BEGIN; SELECT * FROM digipay_ticket FOR UPDATE; SAVEPOINT s; LOCK TABLE digipay_ticket');
 	is(value(q{SELECT state FROM digipay_pay('pln', '530000000001', 'b4')}), 'succeeded', 'a lock on the tickets holds up no payment');
 	sleep 1.5;
-	$holder->query_safe('COMMIT; BEGIN; SELECT * FROM digipay_ticket FOR UPDATE');
+	$holder->query_safe('ROLLBACK TO s');
 	sleep 1.5;
 	is(ticket()->{state}, 'sending', 'what is locked waits');
 	$holder->query_safe('ROLLBACK');

@@ -32,7 +32,7 @@ sub report
 	my ($connection, @arguments) = @_;
 	my ($out, $err) = ('', '');
 	IPC::Run::run([ 'sh', $SCRIPT, @arguments, defined $connection ? $connection : () ],
-		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(180));
 	return ($? >> 8, decode('UTF-8', $out), $err);
 }
 
@@ -148,7 +148,7 @@ sub browse
 	IPC::Run::run([ $browser, qw(--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run
 			--disable-background-networking --disable-component-update --disable-dev-shm-usage),
 			"--user-data-dir=$profile", @options, "file://$file" ],
-		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60))
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(180))
 	  or diag($err);
 	return decode('UTF-8', $out);
 }

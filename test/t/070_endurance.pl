@@ -1,4 +1,4 @@
-# A provider that takes half a minute for each of 200 callers (P08), and
+# A provider that takes half a minute or more for each of 200 callers (P08), and
 # meanwhile, through the same worker, 10,000 calls in one session, half of them
 # errors (P06): nobody is held up by the others, and nothing grows.
 
@@ -10,10 +10,10 @@ use IPC::Run ();
 use List::Util qw(max min);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 my $CALLS = 10_000;
-# the calls take less, even in a slow build, so that this is how long the test takes
+# or for as long as the calls take, should that be more
 my $SECONDS = $ENV{DIGIPAY_FEW} ? 15 : 30;
 my $SLOW = 200;			# callers that wait for that long
 my $LATE = 20;			# and callers for whom the slow provider has no place left
@@ -26,7 +26,9 @@ my $slow = DigipayTest::start_provider(username => 'slow');
 DigipayTest::create_account($node, $provider);
 DigipayTest::create_account($node, $provider, server => 'raw', port => $provider->raw_port);
 DigipayTest::create_account($node, $provider, server => 'down', port => 9);
-DigipayTest::create_account($node, $slow, server => 'slow', username => 'slow', max_in_flight => $SLOW);
+# however long it takes, nothing of this is due to be looked into
+DigipayTest::create_account($node, $slow, server => 'slow', username => 'slow', max_in_flight => $SLOW,
+	timeout => 800_000, status_interval => 3_600_000);
 
 # the one session: a psql, and what it reads
 my ($session, $input) = (undef, '');
@@ -48,7 +50,7 @@ sub start_callers
 	my $self = { out => '', err => '' };
 	$self->{run} = IPC::Run::start(
 		[ $node->installed_command('pgbench'), '-n', '-c', $count, '-t', 1, '-f', $file, '-d', $node->connstr('postgres') ],
-		'>', \$self->{out}, '2>', \$self->{err}, IPC::Run::timeout(150));
+		'>', \$self->{out}, '2>', \$self->{err}, IPC::Run::timeout(800));
 	return $self;
 }
 
@@ -96,7 +98,7 @@ sub make_calls
 	}
 	PostgreSQL::Test::Utils::append_to_file($file, "$text\\o $dir/done-$from\n\\o\n");
 	$input .= "\\i $file\n";
-	DigipayTest::wait_until { $session->pump_nb; -e "$dir/done-$from" } 240;
+	DigipayTest::wait_until { $session->pump_nb; -e "$dir/done-$from" } 600;
 	return;
 }
 
@@ -178,17 +180,17 @@ sub shared_memory
 # the slow server's connections and transfers exist before anything is measured
 all_answered(start_callers('first', $SLOW + $LATE), "$SLOW callers and $LATE more are answered, as long as the provider is quick");
 
-$slow->control(delay => $SECONDS * 1000);
+$slow->hold;
 my $callers = start_callers('slow', $SLOW);
-DigipayTest::wait_until { slow_books('slow') == $SLOW };
+DigipayTest::wait_until { slow_books('slow') == $SLOW } 90;
+my $arrived = max(map { $_->{arrived_at}[0] } slow_books('slow'));
 # those who come later are answered at once, when they have a place
-$slow->control(delay => 0);
 my $late = start_callers('late', $LATE);
 
 is(sql(q{SELECT rc FROM digipay_inquire('pln', '530000000001', 'inquired')}), '00', 'P06: an inquiry');
 $session = IPC::Run::start(
 	[ $node->installed_command('psql'), '-XAtq', '-d', $node->connstr('postgres'), '-f', '-' ],
-	'<', \$input, '>', '/dev/null', '2>', '/dev/null', IPC::Run::timeout(300));
+	'<', \$input, '>', '/dev/null', '2>', '/dev/null', IPC::Run::timeout(800));
 make_calls(0, -1);
 my ($pid) = split /\n/, PostgreSQL::Test::Utils::slurp_file("$dir/states-0");
 my $worker = DigipayTest::worker_pid($node);
@@ -227,22 +229,29 @@ is(shared_memory(), $shared, "P06: nor does the server's shared memory");
 
 # ------------------------------------------------------- P08: nobody is held up
 
-# The session's calls follow each other without a pause, so the time between two
-# of its payments is what the second one and the error between them took, with
-# all waiting for a place.
-my ($among, $longest) = split /\|/, sql(qq{
-	SELECT count(*) FILTER (WHERE replied_at < s.first + interval '$SECONDS s'),
-		round(1000 * max(extract(epoch FROM took)) FILTER (WHERE replied_at < s.first + interval '$SECONDS s'))
-	FROM (SELECT replied_at, replied_at - lag(replied_at) OVER (ORDER BY replied_at) AS took
-		  FROM digipay_payment WHERE server = 'digipay' AND ref_id LIKE 'call-%' AND state = 'succeeded') p,
-		(SELECT min(sent_at) AS first FROM digipay_payment WHERE ref_id LIKE 'slow-%') s});
-cmp_ok($among, '>', 500, "P08: through another server $among payments are made while the slow provider has answered nobody");
-cmp_ok($longest || 1e9, '<', 2000, "P08: none of them waits for it: the longest took $longest ms");
-
+# half a minute, even if nothing else takes so long
+my $left = $arrived + $SECONDS - time;
+sleep $left if $left > 0;
+$slow->release;
 all_answered($callers, "P08: all $SLOW callers of a provider that takes $SECONDS s are answered");
 all_answered($late, "P08: so are $LATE that came when it had no place left");
 my @slow = slow_books('slow');
 my @late = slow_books('late');
+
+# The session's calls follow each other without a pause, so the time between two
+# of its payments is what the second one and the error between them took, with
+# all waiting for a place.  Now and then one is long because some process did not
+# run for a while.  One that waited for the slow provider would have come back after
+# its answers.
+my $first = min(map { $_->{answered_at}[0] } @slow);
+my ($among, $all, $most) = split /\|/, sql(qq{
+	SELECT count(*) FILTER (WHERE replied_at < to_timestamp($first)), count(*),
+		round(1000 * percentile_disc(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM took)))
+	FROM (SELECT replied_at, replied_at - lag(replied_at) OVER (ORDER BY replied_at) AS took
+		  FROM digipay_payment WHERE server = 'digipay' AND ref_id LIKE 'call-%' AND state = 'succeeded') p});
+is("$among of $all", "@{[ $CALLS / 2 ]} of @{[ $CALLS / 2 ]}", 'P08: through another server payments are made while the slow provider has answered nobody');
+cmp_ok($most || 1e9, '<', 2000, "P08: none of them waits for it: 99 of 100 took $most ms at most");
+
 is(scalar(grep { $_->{pay_requests} == 1 && $_->{booked} == 1 } @slow), $SLOW, 'P08: each is paid once');
 is(scalar(grep { $_->{pay_requests} == 1 && $_->{booked} == 1 } @late), $LATE, 'P08: as are the late ones');
 cmp_ok(min(map { $_->{answered_at}[0] - $_->{arrived_at}[0] } @slow), '>=', $SECONDS - 1, "P08: it did take $SECONDS s for each");
