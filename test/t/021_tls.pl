@@ -207,7 +207,7 @@ for my $server (sort keys %s_server)
 {
 	my ($arguments, $name) = @{ $s_server{$server} };
 	DigipayTest::create_account($node, $provider, server => $server, ca_file => $provider->ca_file,
-		endpoint => 'https://localhost:' . openssl_server(@$arguments) . $DigipayTest::PATH, timeout => 3000);
+		endpoint => 'https://localhost:' . openssl_server(@$arguments) . $DigipayTest::PATH, timeout => 60_000);
 	refused($server, undef, qr/libcurl code (?:35|56)/, $name);
 }
 
@@ -215,7 +215,7 @@ for my $server (sort keys %s_server)
 # way, before a server says that it misses a certificate.  The catalogue of faults
 # wants not_sent here, but design.md calls that only what provably did not leave.
 DigipayTest::create_account($node, $provider, server => 'client_certificate_13',
-	ca_file => $provider->ca_file, timeout => 3000,
+	ca_file => $provider->ca_file, timeout => 60_000,
 	endpoint => 'https://localhost:' . openssl_server(qw(-tls1_3 -Verify 1)) . $DigipayTest::PATH);
 is(pay('tls-13', 'client_certificate_13')->{state}, 'unknown',
 	'a client\'s certificate demanded, TLS 1.3: the request may have left');

@@ -22,7 +22,9 @@ my $secrets = PostgreSQL::Test::Utils::tempdir('digipay_secrets');
 my $node = DigipayTest::new_node('security', 'digipay.secret_dir' => $secrets);
 my $provider = DigipayTest::start_provider(api_key => $KEY);
 # before anything is logged that PostgreSQL itself might log
-DigipayTest::create_account($node, $provider, api_key => $KEY, mapping => { webhook_secret => $HOOK });
+# (and without questions, which would be requests when none is to be seen)
+DigipayTest::create_account($node, $provider, api_key => $KEY, mapping => { webhook_secret => $HOOK },
+	status_interval => 3_600_000);
 $node->append_conf('postgresql.conf', "log_min_messages = debug5\nlog_error_verbosity = verbose\n"
 	  # PostgreSQL's own log of statements would show a mapping's options
 	  . "log_statement = none\n");
@@ -308,7 +310,7 @@ $node->safe_psql('postgres', q{ALTER TABLE digipay_payment ADD CONSTRAINT regres
 my $error = refused("SELECT digipay_pay($BILL, 'forced-intent')", 'PY003', 'forced: the intent cannot be written');
 is(pay('forced-outcome')->{state}, 'sending', 'forced: the outcome cannot be written');
 $node->safe_psql('postgres', 'ALTER TABLE digipay_payment DROP CONSTRAINT regress_intent, DROP CONSTRAINT regress_outcome');
-is(DigipayTest::wait_for_state($node, 'forced-outcome', 'succeeded', seconds => 5)->{price}, '10000',
+is(DigipayTest::wait_for_state($node, 'forced-outcome', 'succeeded', seconds => 60)->{price}, '10000',
 	'once it can, it is');
 is($provider->books('forced-outcome')->{pay_requests}, 1, 'of one request');
 is(error_of($node, "SELECT digipay_pay($BILL, E'forced\\nx')")->{sqlstate}, '22023', 'forced: a bad argument');

@@ -13,16 +13,25 @@ my $node = DigipayTest::new_node('health', max_worker_processes => 8);
 my $provider = DigipayTest::start_provider();
 $node->safe_psql('postgres', 'CREATE EXTENSION digipay');
 
-# The lines for a server, as a list; undef when it raised.
-sub lines
+# Asks in the background for the lines for a server.
+sub ask
 {
 	my ($server, %params) = @_;
 	my $role = $params{role} ? "SET ROLE $params{role};" : '';
 	my $call = defined $server ? "digipay_health('$server')" : 'digipay_health()';
-	my ($out, $err) = ('', '');
 
-	$node->psql('postgres', "$role SELECT item, ok, coalesce(detail, ''), coalesce(hint, '') FROM $call",
-		stdout => \$out, stderr => \$err, extra_params => [ '-F', "\x1f" ]);
+	return DigipayTest::async($node, "\\pset fieldsep '\x1f'\n"
+		  . "$role SELECT item, ok, coalesce(detail, ''), coalesce(hint, '') FROM $call");
+}
+
+# The lines for a server, as a list; undef when it raised.
+sub lines { return answer(ask(@_)) }
+
+sub answer
+{
+	my ($asked) = @_;
+	my ($out, $err) = ($asked->out, $asked->err);
+
 	diag($err) if $err =~ /ERROR/;
 	return undef if $err =~ /ERROR/;
 	return [ map { my %line; @line{qw(item ok detail hint)} = split /\x1f/, $_, -1; \%line } split /\n/, $out ];
@@ -138,8 +147,8 @@ $provider->stop;
 amiss(lines(undef), 'connection', qr/libcurl code 7/, qr/firewall/, 'provider down');
 $provider->start;
 well(lines(undef), 'provider up again');
-amiss(lines(server(port => $provider->raw_port, timeout => 300, endpoint => 'http://127.0.0.1:' . $provider->raw_port . '/early-hang/x')),
-	'provider', qr/libcurl code 28/, qr/./, 'no answer');
+# the time-out is to strike after the request has left, so it is long, and waited for beside the rest
+my $hanging = ask(server(timeout => 5000, endpoint => 'http://127.0.0.1:' . $provider->raw_port . '/early-hang/x'));
 amiss(lines(server(endpoint => 'http://127.0.0.1:' . $provider->raw_port . '/early-reset/x')),
 	'provider', qr/libcurl code (?:55|56)/, qr/./, 'reset');
 
@@ -179,6 +188,7 @@ amiss(lines($peer_server{ansi}), 'signature', qr/\?\[31m%s%n\?/, qr/./, 'words w
 amiss(lines($peer_server{long}), 'signature', qr/rc 41: x+/, qr/./, 'a long word');
 # the product that we ask for may not be in somebody's list: that is no fault
 well(lines($peer_server{43}), 'a provider that does not sell electricity');
+amiss(answer($hanging), 'provider', qr/libcurl code 28/, qr/./, 'no answer');
 for my $request ($peer->requests)
 {
 	is("$request->{command} $request->{body}{testing}", 'inq-pasca 1', 'what is asked moves no money') or last;

@@ -12,12 +12,13 @@ my $BILL = q{'pln', '530000000001'};
 my @TABLES = qw(digipay_payment digipay_inquiry digipay_event digipay_product);
 
 my $node = DigipayTest::new_node('dump', max_worker_processes => 16);
-my $provider = DigipayTest::start_provider(pending => 100_000);
+# what is open stays so, however long all this takes
+my $provider = DigipayTest::start_provider(pending => 3_600_000);
 $node->safe_psql('postgres', 'CREATE DATABASE regress_source');
 # not in the first place that a search_path leads to
 $node->safe_psql('regress_source', 'CREATE SCHEMA "Kas"; CREATE EXTENSION digipay SCHEMA "Kas"; '
 	  . 'ALTER DATABASE regress_source SET search_path = "Kas", public');
-DigipayTest::create_account($node, $provider, db => 'regress_source');
+DigipayTest::create_account($node, $provider, db => 'regress_source', status_interval => 3_600_000);
 
 sub value
 {

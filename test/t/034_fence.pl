@@ -63,10 +63,10 @@ is(state_of($home, 'n-home'), 'not_sent', 'one that could not leave');
 $home->backup('idle');
 # on its way while it is copied: the request is there, the answer is not
 value($home, q{ALTER SERVER digipay OPTIONS (SET paused 'false', SET status_interval '60000')});
-$provider->control(script => { ref_id => 's-home', delay => 3000, book => JSON::PP::true(),
-	body => '{"data":{"ref_id":"s-home","customer_no":"530000000001","code":"pln","rc":"00","status":"Sukses","message":"ok"}}' });
-my $payer = DigipayTest::async($home, "SET statement_timeout = '500ms'; SELECT digipay_pay($BILL, 's-home')");
+$provider->hold;
+my $payer = DigipayTest::async($home, "SELECT digipay_pay($BILL, 's-home')");
 DigipayTest::wait_until(sub { sent('s-home') == 1 });
+$payer->cancel->finish;
 value($home, q{UPDATE digipay_payment SET next_check_at = 'infinity' WHERE ref_id = 'q-home'});	# not yet
 value($home, q{ALTER SERVER digipay OPTIONS (SET paused 'true', SET status_interval '400')});
 value($home, q{UPDATE digipay_payment SET next_check_at = now() WHERE ref_id = 'q-home'});
@@ -75,7 +75,6 @@ $home->backup('busy');
 is(state_of($home, 's-home'), 'sending', '... during all of the backup');
 value($home, q{SELECT pg_create_restore_point('before')});
 $home->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/dump", $home->connstr('postgres') ], 'a dump');
-$payer->finish;
 
 # Dump: the fence does not travel.
 my ($text) = PostgreSQL::Test::Utils::run_command([ $home->installed_command('pg_restore'), '-f', '-', "$dir/dump" ]);
@@ -84,6 +83,7 @@ like($text, qr/COPY \S*digipay_payment/, 'the journal is');
 
 # The same place stays the same place.
 $home->stop('fast');
+$provider->release;
 $home->backup_fs_cold('cold');
 $home->start;
 like(fence_line($home), qr/^true/, 'a restart leaves the fence open');
@@ -101,7 +101,7 @@ $provider->control(pending => 0);
 value($home, q{UPDATE digipay_payment SET status_checks = 0 WHERE state IN ('unknown', 'pending')});
 for my $ref_id (qw(s-home p-home))
 {
-	DigipayTest::wait_until(sub { value($home, "SELECT state FROM digipay_status('$ref_id')") eq 'succeeded' }, 15);
+	DigipayTest::wait_until(sub { value($home, "SELECT state FROM digipay_status('$ref_id')") eq 'succeeded' }, 60);
 }
 my @PAID = qw(done q-home n-home s-home p-home after);
 
@@ -116,7 +116,7 @@ sub check_fenced
 
 	# a worker that could do something
 	value($node, 'SELECT digipay_worker_start()', $db);
-	DigipayTest::wait_until(sub { log_of($node) =~ /WARNING:  digipay pays nothing.*\n.*DETAIL:.*$why/ }, 10);
+	DigipayTest::wait_until(sub { log_of($node) =~ /WARNING:  digipay pays nothing.*\n.*DETAIL:.*$why/ }, 60);
 	pass("$name: the log warns");
 	like(fence_line($node, $db), qr/^false: .*$why/, "$name: digipay_health says so");
 	value($node, q{ALTER SERVER later OPTIONS (SET paused 'false')}, $db);
@@ -145,16 +145,19 @@ sub check_taken
 	like(fence_line($node, $db), qr/^true/, "$name: the fence is open");
 	is(value($node, "SELECT count(*) FROM digipay_event WHERE kind = 'taken_over'", $db), '1', "$name: that is an event");
 	isnt(value($node, 'SELECT origin FROM digipay_fence', $db), $origin, "$name: a mark of its own");
+	# no answer yet: nothing can go further than its question
+	$provider->hold;
 	is(value($node, "SELECT state FROM digipay_pay($BILL, 'new-$name')", $db), 'queued', "$name: something new is asked about first");
 	is(value($node, "SELECT state FROM digipay_pay($BILL, 'n-$name')", $db), 'queued', "$name: not_sent: as well");
 	like(value($node, "SELECT state FROM digipay_pay($BILL, 'n-home')", $db), qr/^(queued|succeeded)$/, "$name: not_sent here, and paid at home: as well");
 	is(sent($_), 0, "$name: $_ has not been sent yet") for "new-$name", "n-$name";
+	$provider->release;
 
 	for my $ref_id (grep { state_of($node, $_, $db) ne 'none' } @PAID)
 	{
-		is(value($node, "SELECT state FROM digipay_wait('$ref_id', '20 s')", $db), 'succeeded', "$name: $ref_id, paid by the other one, becomes succeeded");
+		is(value($node, "SELECT state FROM digipay_wait('$ref_id', '60 s')", $db), 'succeeded', "$name: $ref_id, paid by the other one, becomes succeeded");
 	}
-	is(value($node, "SELECT string_agg(state::text, ' ') FROM digipay_wait_all('{new-$name,n-$name,q-$name}', '20 s', 'later')", $db),
+	is(value($node, "SELECT string_agg(state::text, ' ') FROM digipay_wait_all('{new-$name,n-$name,q-$name}', '60 s', 'later')", $db),
 		'succeeded succeeded succeeded', "$name: what nobody has paid is paid");
 	for my $ref_id ("new-$name", "n-$name", "q-$name")
 	{
@@ -205,7 +208,8 @@ my $locker = DigipayTest::session($cold);
 $locker->query_safe(q{BEGIN; SELECT 1 FROM digipay_payment WHERE ref_id = 'q-cold' FOR UPDATE});
 my $begun = time;
 DigipayTest::fails_with($cold, 'SELECT digipay_take_over()', '55P03', 'cold: a locked payment: refused for now', hint => qr/again/);
-cmp_ok(time - $begun, '<', 3, 'cold: ... soon');
+# (the lock is held until that has come back)
+cmp_ok(time - $begun, '<', 30, 'cold: ... soon');
 like(fence_line($cold), qr/^false/, 'cold: ... and the fence is as it was');
 DigipayTest::fails_with($cold, "SELECT digipay_pay($BILL, 'new-cold')", 'PY004', 'cold: ... really');
 is(value($cold, 'SELECT origin FROM digipay_fence'), $origin, 'cold: ... with the mark');
@@ -224,17 +228,17 @@ like(fence_line($cold), qr/^true/, 'cold: and a crash');
 is(value($cold, 'SELECT origin FROM digipay_fence'), $mark, 'cold: with its mark');
 
 # A second take-over, with a payment on its way and one not committed.
-my $body = '{"data":{"ref_id":"REF","customer_no":"530000000001","code":"pln","rc":"00","status":"Sukses","message":"ok"}}';
 value($cold, 'SELECT digipay_take_over(true)');
-$provider->control(script => { ref_id => 'again-1', delay => 1500, book => JSON::PP::true(), body => $body =~ s/REF/again-1/r });
+$provider->hold;
 $payer = DigipayTest::async($cold, "SELECT state FROM digipay_pay($BILL, 'again-1')");
 DigipayTest::wait_until(sub { sent('again-1') == 1 });
 $locker = DigipayTest::session($cold);
 $locker->query("SET client_min_messages = error; BEGIN; SELECT digipay_submit($BILL, 'again-2')");
 value($cold, 'SELECT digipay_take_over(true)');
+$provider->release;
 is($payer->out, 'succeeded', 'taken over again: a payment on its way has its own answer');
 $locker->query('COMMIT');
-is(value($cold, q{SELECT state FROM digipay_wait('again-2', '5 s')}), 'succeeded', 'taken over again: what was queued meanwhile is paid');
+is(value($cold, q{SELECT state FROM digipay_wait('again-2', '60 s')}), 'succeeded', 'taken over again: what was queued meanwhile is paid');
 check_books('taken over again');
 
 # A day later, what is older than the take-over is still asked about first.
@@ -254,8 +258,9 @@ is(asked('next-day'), 0, '... unasked');
 value($cold, "SELECT digipay_pay($BILL, 'old-$_')") for qw(n q);
 value($cold, q{SELECT digipay_retry('old-c')});
 value($cold, q{UPDATE digipay_payment SET next_check_at = now() WHERE ref_id = 'old-q' AND state = 'queued'});
+DigipayTest::wait_for_state($cold, "old-$_", 'succeeded', seconds => 60) for qw(n q c);
+# (nothing is asked about what has succeeded)
 cmp_ok(asked("old-$_"), '>=', 1, "a day later: old-$_ is asked about first") for qw(n q c);
-DigipayTest::wait_for_state($cold, "old-$_", 'succeeded', seconds => 20) for qw(n q c);
 
 $cold->stop('immediate');
 
@@ -278,7 +283,7 @@ value($pitr, 'SELECT digipay_take_over()');
 # (the answer may be there before the row is read back)
 like(value($pitr, "SELECT state FROM digipay_pay($BILL, 'after')"), qr/^(?:queued|succeeded)$/, 'pitr: is asked about first');
 check_taken('pitr', $pitr);
-is(value($pitr, q{SELECT state FROM digipay_wait('after', '20 s')}), 'succeeded', 'pitr: and found');
+is(value($pitr, q{SELECT state FROM digipay_wait('after', '60 s')}), 'succeeded', 'pitr: and found');
 check_books('pitr');
 $pitr->stop('immediate');
 
@@ -297,6 +302,7 @@ sub make_standby
 }
 
 my $standby = make_standby('standby');
+my @took;
 for my $call ("digipay_pay($BILL, 'sb')", "digipay_submit($BILL, 'sb')", q{digipay_wait('q-home')}, q{digipay_wait('done')},
 	q{digipay_wait_all('{q-home,done}')}, q{digipay_status('q-home')}, q{digipay_retry('n-home')}, q{digipay_cancel('q-home')},
 	q{digipay_settle('q-home', 'failed', 'x')}, q{digipay_webhook('\x00', 'sha1=')}, 'digipay_take_over()', 'digipay_worker_start()')
@@ -305,8 +311,11 @@ for my $call ("digipay_pay($BILL, 'sb')", "digipay_submit($BILL, 'sb')", q{digip
 	my $error = DigipayTest::error_of($standby, "SELECT * FROM $call");
 	is($error->{sqlstate}, '25006', "standby: $call is refused");
 	like("$error->{message} $error->{hint}", qr/during recovery.*primary/, 'standby: ... and why');
-	cmp_ok(time - $begun, '<', 1, 'standby: ... at once');
+	push @took, time - $begun;
+	# one that waits for a worker would do so for nine seconds
+	cmp_ok($took[-1], '<', 8, 'standby: ... at once');
 }
+cmp_ok((sort { $a <=> $b } @took)[ @took / 2 ], '<', 1, 'standby: most of them at once, really');
 is(value($standby, q{SELECT count(*) > 0 FROM digipay_unsettled}), 't', 'standby: it can be read');
 is(value($standby, q{SELECT count(*) FROM digipay_stats()}), '0', 'standby: no worker, no counters');
 $standby->promote;
@@ -321,7 +330,7 @@ my $auto = make_standby('auto', 'digipay.take_over_on_promotion = on');
 $auto->promote;
 keep_own('auto', $auto);
 value($auto, q{ALTER SERVER digipay OPTIONS (SET paused 'false'); ALTER SERVER later OPTIONS (SET paused 'false')});
-DigipayTest::wait_until(sub { log_of($auto) =~ /taken over the queue after a promotion/ }, 10);
+DigipayTest::wait_until(sub { log_of($auto) =~ /taken over the queue after a promotion/ }, 60);
 pass('auto: it takes over by itself');
 check_taken('auto', $auto);
 check_books('auto');
@@ -362,7 +371,7 @@ value($other, q{UPDATE digipay_payment SET state = 'succeeded', next_check_at = 
 value($other, 'SELECT digipay_take_over(lost_nothing => true)', 'regress_other');
 is(value($other, "SELECT state FROM digipay_pay($BILL, 'new-lost')", 'regress_other'), 'succeeded', 'lost nothing: something new is sent at once');
 is(value($other, "SELECT state FROM digipay_pay($BILL, 'n-lost')", 'regress_other'), 'succeeded', 'lost nothing: not_sent, too');
-is(value($other, q{SELECT state FROM digipay_wait('q-lost', '10 s', 'later')}, 'regress_other'), 'succeeded', 'lost nothing: and the queue');
+is(value($other, q{SELECT state FROM digipay_wait('q-lost', '60 s', 'later')}, 'regress_other'), 'succeeded', 'lost nothing: and the queue');
 is(asked($_) . $provider->booked($_), '01', "lost nothing: $_ was not asked about, and is booked once") for qw(new-lost n-lost q-lost);
 
 # ---------------------------------------------------------------------------
@@ -396,7 +405,7 @@ $home->wait_for_catchup($_) for qw(regress_journal regress_everything);
 value($other, 'SELECT digipay_worker_stop(); SELECT digipay_worker_start()', 'regress_journal');
 is(value($other, "SELECT state FROM digipay_pay($BILL, 'own-2')", 'regress_journal'), 'succeeded', 'journal: its own payments go on');
 is(value($other, "SELECT state FROM digipay_submit($BILL, 'own-3')", 'regress_journal'), 'queued', '... through its queue');
-is(value($other, q{SELECT state FROM digipay_wait('own-3', '10 s')}, 'regress_journal'), 'succeeded', '... too');
+is(value($other, q{SELECT state FROM digipay_wait('own-3', '60 s')}, 'regress_journal'), 'succeeded', '... too');
 sleep 1.5;
 is($provider->books->{requests} - $requests, 2, 'journal: nothing else was sent, nor asked');
 is(value($other, q{SELECT string_agg(state::text, ' ' ORDER BY ref_id) FROM digipay_payment WHERE ref_id LIKE 'sub-%'}, 'regress_journal'),

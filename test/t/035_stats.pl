@@ -71,8 +71,15 @@ sub after
 {
 	my ($what, %expected) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $now = stats();
-	my %got = map { $_ => $now->{$_} - $last->{$_} } grep { !/^bytes_|^in_flight|^queue_length/ && $now->{$_} != $last->{$_} } @COUNTERS;
+	my ($now, %got);
+	# what a session has done by itself, the worker counts a little later
+	eval {
+		DigipayTest::wait_until(sub {
+			$now = stats();
+			%got = map { $_ => $now->{$_} - $last->{$_} } grep { !/^bytes_|^in_flight|^queue_length/ && $now->{$_} != $last->{$_} } @COUNTERS;
+			return join(' ', %got{ sort keys %got }) eq join(' ', %expected{ sort keys %expected });
+		});
+	};
 	is_deeply(\%got, \%expected, $what) or diag(explain(\%got));
 	is($now->{sent} - $unsent, books_sum('pay_requests'), '... as in the books');
 	is($now->{status_questions}, books_sum('status_requests'), '... the questions, too');
@@ -138,14 +145,15 @@ after('is counted as such', webhooks_refused => 1);
 value("SELECT digipay_submit($BILL, 'taken-back', server => 'resting')");
 value(q{SELECT digipay_cancel('taken-back', 'resting')});
 after('one that is taken back', cancelled => 1);
-value("SELECT digipay_submit($BILL, 'expired', server => 'resting', not_after => clock_timestamp() + interval '300 ms')");
-value(q{SELECT digipay_wait('expired', '15 s', 'resting')});
+value("SELECT digipay_submit($BILL, 'expired', server => 'resting', not_after => 'tomorrow')");
+value(q{UPDATE digipay_payment SET not_after = now() WHERE ref_id = 'expired'});
+value(q{SELECT digipay_wait('expired', '60 s', 'resting')});
 is(DigipayTest::payment($node, 'expired')->{state}, 'cancelled', 'one that has waited too long');
 after('... is counted', cancelled => 1);
 
 # through the queue
 value("SELECT digipay_submit($BILL, 'queued-$_') FROM generate_series(1, 1)") for 1 .. 2;
-value(q{SELECT digipay_wait_all('{queued-1,queued-2}', '20 s')});
+value(q{SELECT digipay_wait_all('{queued-1,queued-2}', '60 s')});
 after('two of the queue', sent => 2, succeeded => 2);
 
 # ---------------------------------------------------------------------------
@@ -153,41 +161,50 @@ after('two of the queue', sent => 2, succeeded => 2);
 
 my $before = stats();
 my $long = reply('bytes', '00', 'Sukses', ' ' x 5000);
-script('bytes', $long, book => JSON::PP::true(), delay => 400);
+script('bytes', $long, book => JSON::PP::true(), delay => 1000);
 value("SELECT digipay_pay($BILL, 'bytes')");
 my $now = stats();
 is($now->{bytes_received} - $before->{bytes_received}, length $long, 'bytes of the reply');
 # the command, the key's signature and the bill, as JSON
 cmp_ok($now->{bytes_sent} - $before->{bytes_sent}, '>', 100, 'bytes of the request');
 cmp_ok($now->{bytes_sent} - $before->{bytes_sent}, '<', 400, '... no more than those');
-cmp_ok($now->{reply_ms_max}, '>=', 400, 'the longest time to a reply');
-cmp_ok($now->{reply_ms_max}, '<', 2000, '... is in milliseconds');
+cmp_ok($now->{reply_ms_max}, '>=', 1000, 'the longest time to a reply');
+cmp_ok($now->{reply_ms_max}, '<', 100_000, '... is in milliseconds');
 cmp_ok($now->{reply_ms_avg}, '>', 0, 'the average');
 cmp_ok($now->{reply_ms_avg}, '<', $now->{reply_ms_max} / 2, '... is one');
+my $begun = time;
 value("SELECT digipay_pay($BILL, 'short')");
-is(stats()->{reply_ms_max}, $now->{reply_ms_max}, 'a faster one does not change the longest');
+my $took = (time - $begun) * 1000;
+my $longest = stats()->{reply_ms_max};
+# unless something held it up, so that it was the longest itself
+ok($longest == $now->{reply_ms_max} || ($longest > $now->{reply_ms_max} && $longest <= $took),
+	'a faster one does not change the longest') or diag("$now->{reply_ms_max}, then $longest, in $took ms");
 
 # ---------------------------------------------------------------------------
 # What is in flight, and what waits.
 
-script("flight-$_", reply("flight-$_", '00', 'Sukses'), book => JSON::PP::true(), delay => 1500) for 1 .. 3;
+script("flight-$_", reply("flight-$_", '00', 'Sukses'), book => JSON::PP::true()) for 1 .. 3;
+$provider->hold;
 my @payers = map { DigipayTest::async($node, "SELECT state FROM digipay_pay($BILL, 'flight-$_')") } 1 .. 3;
 DigipayTest::wait_until(sub { $provider->books->{in_flight} == 3 });
+# (counted when the worker has nothing else to do)
+eval { DigipayTest::wait_until(sub { stats()->{in_flight} == 3 }) };
 is(stats()->{in_flight}, 3, 'three in flight');
 my $flying = unsettled();
 is(join(' ', map { "$flying->{qq(flight-$_)}{state}" } 1 .. 3), 'sending sending sending', 'they are unsettled');
 like($flying->{'flight-1'}{why}, qr/way/, '... and why');
 is($flying->{'flight-1'}{next_at}, undef, '... nothing is due');
+$provider->release;
 $_->finish for @payers;
-DigipayTest::wait_until(sub { stats()->{in_flight} == 0 }, 5);
+DigipayTest::wait_until(sub { stats()->{in_flight} == 0 });
 pass('and then none');
 
 value("SELECT digipay_submit($BILL, 'waits-' || i, server => 'resting') FROM generate_series(1, 5) i");
-DigipayTest::wait_until(sub { stats()->{queue_length} == 5 }, 15);
+DigipayTest::wait_until(sub { stats()->{queue_length} == 5 }, 60);
 pass('five wait');
 value(q{ALTER SERVER resting OPTIONS (SET paused 'false')});
-value(q{SELECT digipay_wait_all('{waits-1,waits-2,waits-3,waits-4,waits-5}', '20 s', 'resting')});
-DigipayTest::wait_until(sub { stats()->{queue_length} == 0 }, 15);
+value(q{SELECT digipay_wait_all('{waits-1,waits-2,waits-3,waits-4,waits-5}', '60 s', 'resting')});
+DigipayTest::wait_until(sub { stats()->{queue_length} == 0 }, 60);
 pass('and then none');
 
 # ---------------------------------------------------------------------------
@@ -257,7 +274,7 @@ value("SELECT digipay_pay($BILL, 'last')");
 is($session->query_safe('SELECT sent, succeeded FROM digipay_stats()'), '1|1', 'all sessions see the same');
 kill 'KILL', DigipayTest::worker_pid($node);
 # the postmaster restarts the others, and perhaps the worker
-DigipayTest::wait_until(sub { (eval { value('SELECT coalesce(max(sent), 0) FROM digipay_stats()') } // '') eq '0' }, 20);
+DigipayTest::wait_until(sub { (eval { value('SELECT coalesce(max(sent), 0) FROM digipay_stats()') } // '') eq '0' }, 60);
 pass('the worker has been killed: nothing is left of its counters');
 value("SELECT digipay_pay($BILL, 'again')");
 is(stats()->{sent}, 1, 'and the next one begins at 0');
