@@ -8,8 +8,6 @@ use warnings;
 
 use DigipayFault;
 use DigipayTest;
-use Fcntl qw(O_NONBLOCK O_WRONLY);
-use POSIX ();
 use Test::More;
 
 DigipayFault::need_points($ENV{DIGIPAY_FAULT_POINTS});
@@ -31,62 +29,6 @@ sub pid_of
 	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $where");
 }
 
-# A pipe in an order's place: whoever comes to the point waits there until let_go.
-sub block
-{
-	my ($point) = @_;
-	my $dir = $node->data_dir . '/digipay_fault';
-	mkdir $dir;
-	POSIX::mkfifo("$dir/$point", 0600) or die "$dir/$point: $!";
-	return;
-}
-
-# Waits until somebody waits there; what let_go wants.
-sub wait_until_blocked
-{
-	my ($point) = @_;
-	my $file = $node->data_dir . "/digipay_fault/$point";
-	my $pipe;
-	# it cannot be opened without a reader
-	DigipayTest::wait_until { sysopen $pipe, $file, O_WRONLY | O_NONBLOCK } 60;
-	unlink $file;
-	return $pipe;
-}
-
-sub let_go
-{
-	my ($pipe) = @_;
-	local $SIG{PIPE} = 'IGNORE';
-	syswrite $pipe, 'sleep 0';
-	close $pipe;
-	return;
-}
-
-# The same from a process of its own, which is returned, as soon as something is true.
-sub let_go_when
-{
-	my ($pipe, $when) = @_;
-	my $pid = fork() // die "fork: $!";
-	if ($pid == 0)
-	{
-		eval { DigipayTest::wait_until { $when->() } 60 };
-		let_go($pipe);
-		POSIX::_exit(0);
-	}
-	close $pipe;
-	return $pid;
-}
-
-# Whether a process has been told to quit: it is gone, or will be as soon as it lets
-# signals in.
-sub is_told_to_quit
-{
-	my ($pid) = @_;
-	open my $fh, '<', "/proc/$pid/status" or return 1;
-	my $status = join '', <$fh>;
-	return $status !~ /^State:\s+[^ZX]/m || $status =~ /^ShdPnd:.*([0-9a-f]{8})$/m && (hex($1) & 1 << 2) != 0;
-}
-
 # Kills what the server cannot do without, while the worker is stuck; the worker goes on
 # when it has heard of it.
 sub kill_beside
@@ -95,8 +37,8 @@ sub kill_beside
 	my $worker = DigipayTest::worker_pid($node);
 	($pid || 0) > 1 or die 'nobody is there to be killed';
 	kill 'KILL', $pid;
-	eval { DigipayTest::wait_until { is_told_to_quit($worker) } };
-	let_go($pipe);
+	eval { DigipayTest::wait_until { DigipayFault::is_told_to_quit($worker) } };
+	DigipayFault::let_go($pipe);
 	return;
 }
 
@@ -104,7 +46,7 @@ sub kill_postmaster
 {
 	my ($pipe) = @_;
 	my $pid = $node->{_pid};
-	my $child = let_go_when($pipe, sub { !kill 0, $pid });
+	my $child = DigipayFault::let_go_when($pipe, sub { !kill 0, $pid });
 	DigipayTest::crash($node);
 	waitpid $child, 0;
 	$node->start;
@@ -126,13 +68,13 @@ my %victims = (
 sub prepare
 {
 	my ($point, $victim) = @_;
-	return $victim->{kill} ? block($point) : DigipayFault::arm($node, $point, $victim->{order});
+	return $victim->{kill} ? DigipayFault::block($node, $point) : DigipayFault::arm($node, $point, $victim->{order});
 }
 
 sub wait_until_it_strikes
 {
 	my ($point, $victim) = @_;
-	return $victim->{kill} ? wait_until_blocked($point) : DigipayFault::wait_until_struck($node, $point);
+	return $victim->{kill} ? DigipayFault::wait_until_blocked($node, $point) : DigipayFault::wait_until_struck($node, $point);
 }
 
 # What is left: requests that reached the provider, and states.  A worker that is

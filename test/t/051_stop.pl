@@ -7,9 +7,7 @@ use warnings;
 
 use DigipayFault;
 use DigipayTest;
-use Fcntl qw(O_NONBLOCK O_WRONLY);
 use IO::Socket::INET;
-use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -46,62 +44,6 @@ sub is_standing
 	return is_deeply(standing($ref_id), [ $state, $requests, $recovered ], $name);
 }
 
-# A pipe in an order's place: whoever comes to the point waits there until let_go.
-sub block
-{
-	my ($point) = @_;
-	my $dir = $node->data_dir . '/digipay_fault';
-	mkdir $dir;
-	POSIX::mkfifo("$dir/$point", 0600) or die "$dir/$point: $!";
-	return;
-}
-
-# Waits until somebody waits there; what let_go wants.
-sub wait_until_blocked
-{
-	my ($point) = @_;
-	my $file = $node->data_dir . "/digipay_fault/$point";
-	my $pipe;
-	# it cannot be opened without a reader
-	DigipayTest::wait_until { sysopen $pipe, $file, O_WRONLY | O_NONBLOCK } 60;
-	unlink $file;
-	return $pipe;
-}
-
-sub let_go
-{
-	my ($pipe) = @_;
-	local $SIG{PIPE} = 'IGNORE';
-	syswrite $pipe, 'sleep 0';
-	close $pipe;
-	return;
-}
-
-# The same from a process of its own, which is returned, as soon as something is true.
-sub let_go_when
-{
-	my ($pipe, $when) = @_;
-	my $pid = fork() // die "fork: $!";
-	if ($pid == 0)
-	{
-		eval { DigipayTest::wait_until { $when->() } 60 };
-		let_go($pipe);
-		POSIX::_exit(0);
-	}
-	close $pipe;
-	return $pid;
-}
-
-# Whether a process has been told to quit: it is gone, or will be as soon as it lets
-# signals in.
-sub is_told_to_quit
-{
-	my ($pid) = @_;
-	open my $fh, '<', "/proc/$pid/status" or return 1;
-	my $status = join '', <$fh>;
-	return $status !~ /^State:\s+[^ZX]/m || $status =~ /^ShdPnd:.*([0-9a-f]{8})$/m && (hex($1) & 1 << 2) != 0;
-}
-
 # Gives what is on its way so long at the worker's end.
 sub grace
 {
@@ -123,7 +65,7 @@ my %end = (
 	immediate => sub {
 		my (undef, $stuck) = @_;
 		my $worker = DigipayTest::worker_pid($node);
-		my $child = let_go_when($stuck, sub { is_told_to_quit($worker) });
+		my $child = DigipayFault::let_go_when($stuck, sub { DigipayFault::is_told_to_quit($worker) });
 		$node->stop('immediate');
 		waitpid $child, 0;
 		$node->start;
@@ -149,9 +91,9 @@ for my $point (@DigipayFault::POINTS)
 		my $ref_id = "$point-$how" =~ tr/_/-/r;
 
 		# an orderly end may come a little later as well
-		$how eq 'immediate' ? block($point) : DigipayFault::arm($node, $point, "sleep $stuck_ms");
+		$how eq 'immediate' ? DigipayFault::block($node, $point) : DigipayFault::arm($node, $point, "sleep $stuck_ms");
 		my $caller = DigipayTest::async($node, pay($ref_id));
-		my $stuck = $how eq 'immediate' ? wait_until_blocked($point) : DigipayFault::wait_until_struck($node, $point);
+		my $stuck = $how eq 'immediate' ? DigipayFault::wait_until_blocked($node, $point) : DigipayFault::wait_until_struck($node, $point);
 		my $begun = time;
 		$end{$how}->($caller, $stuck);
 		my $took = time - $begun;
@@ -227,20 +169,20 @@ $provider->release;
 # A worker that is slow is still the owner of what it has sent.
 
 grace('60s');
-block('after_body');
+DigipayFault::block($node, 'after_body');
 $caller = DigipayTest::async($node, pay('slow'));
-my $stuck = wait_until_blocked('after_body');
+my $stuck = DigipayFault::wait_until_blocked($node, 'after_body');
 is($node->safe_psql('postgres', 'SELECT digipay_worker_start()'), 'f', 'a stuck worker is a worker');
 my $beside = DigipayTest::async($node, pay('beside-slow'));
 sleep 1;
 is_standing('slow', 'sending', 1, 0, 'nobody cleans up behind its back');
-let_go($stuck);
+DigipayFault::let_go($stuck);
 is($caller->out, 'succeeded', 'it goes on, and tells its caller');
 is($beside->out, 'succeeded', 'and whoever waited meanwhile');
 is_standing('slow', 'succeeded', 1, 0, 'the row says so');
 
 # nor while it ends and the next one is there already
-block('after_body');
+DigipayFault::block($node, 'after_body');
 $provider->hold;
 $caller = DigipayTest::async($node, pay('slow-end'));
 DigipayTest::wait_until { $provider->books('slow-end')->{pay_requests} };
@@ -249,7 +191,7 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend($old_pid)");
 # it takes nothing new
 DigipayTest::wait_until { $node->safe_psql('postgres', 'SELECT count(*) FROM digipay_stats()') eq '0' };
 $provider->release;
-$stuck = wait_until_blocked('after_body');
+$stuck = DigipayFault::wait_until_blocked($node, 'after_body');
 $beside = DigipayTest::async($node, pay('beside-slow-end'));
 DigipayTest::wait_until {
 	$node->safe_psql('postgres',
@@ -257,7 +199,7 @@ DigipayTest::wait_until {
 };
 sleep 0.5;
 is_standing('slow-end', 'sending', 1, 0, 'the next worker waits until its predecessor has gone');
-let_go($stuck);
+DigipayFault::let_go($stuck);
 is($caller->out, 'succeeded', 'which writes its outcome first');
 is($beside->out, 'succeeded', 'then it is the next one\'s turn');
 is_standing('slow-end', 'succeeded', 1, 0, 'the row says so');

@@ -6,9 +6,7 @@ use warnings;
 
 use DigipayFault;
 use DigipayTest;
-use Fcntl qw(O_NONBLOCK O_WRONLY);
 use JSON::PP ();
-use POSIX ();
 use Test::More;
 
 DigipayFault::need_points($ENV{DIGIPAY_FAULT_POINTS});
@@ -34,37 +32,6 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 sub pay { return sql("SELECT regress_pay('$_[0]')") }
 sub requests { return $provider->books($_[0])->{pay_requests} // 0 }
 sub agree { is_deeply([ DigipayFault::violations($node, $provider) ], [], $_[0]) }
-
-# A pipe in an order's place: whoever comes to the point waits there until let_go.
-sub block
-{
-	my ($point) = @_;
-	my $dir = $node->data_dir . '/digipay_fault';
-	mkdir $dir;
-	POSIX::mkfifo("$dir/$point", 0600) or die "$dir/$point: $!";
-	return;
-}
-
-# Waits until somebody waits there; what let_go wants.
-sub wait_until_blocked
-{
-	my ($point) = @_;
-	my $file = $node->data_dir . "/digipay_fault/$point";
-	my $pipe;
-	# it cannot be opened without a reader
-	DigipayTest::wait_until { sysopen $pipe, $file, O_WRONLY | O_NONBLOCK } 60;
-	unlink $file;
-	return $pipe;
-}
-
-sub let_go
-{
-	my ($pipe) = @_;
-	local $SIG{PIPE} = 'IGNORE';
-	syswrite $pipe, 'sleep 0';
-	close $pipe;
-	return;
-}
 
 is(pay('before'), 'succeeded', 'a payment to begin with');
 
@@ -160,11 +127,11 @@ for my $point ('before_intent', 'before_outcome')
 
 	# the worker's commit is the next to write, then
 	sql('CHECKPOINT');
-	block($point);
+	DigipayFault::block($node, $point);
 	my $caller = DigipayTest::async($node, "SELECT regress_pay('$ref_id')");
-	my $stuck = wait_until_blocked($point);
+	my $stuck = DigipayFault::wait_until_blocked($node, $point);
 	$shim->set(full_wal => 1, strikes => 0);
-	let_go($stuck);
+	DigipayFault::let_go($stuck);
 	eval { $caller->finish };
 	is($shim->get('strikes'), 1, "$point: the log cannot be written");
 	like($caller->{err}, qr/terminating connection|server closed/, "$point: the caller loses the connection");

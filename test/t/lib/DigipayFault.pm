@@ -25,7 +25,9 @@ use warnings;
 
 use Carp;
 use DigipayTest;
+use Fcntl qw(O_NONBLOCK O_WRONLY);
 use File::Basename ();
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -76,6 +78,72 @@ sub wait_until_struck
 	my ($node, $point) = @_;
 	DigipayTest::wait_until { struck($node, $point) } 60;
 	return;
+}
+
+# Puts a pipe in an order's place: whoever comes to the point waits there, until
+# let_go.
+sub block
+{
+	my ($node, $point) = @_;
+	my $file = _file($node, $point);
+
+	mkdir File::Basename::dirname($file);
+	POSIX::mkfifo($file, 0600) or croak "$file: $!";
+	return;
+}
+
+# Waits until somebody waits there; what let_go wants.
+sub wait_until_blocked
+{
+	my ($node, $point) = @_;
+	my $file = _file($node, $point);
+	my $pipe;
+
+	# it cannot be opened without a reader
+	DigipayTest::wait_until { sysopen $pipe, $file, O_WRONLY | O_NONBLOCK } 60;
+	unlink $file;
+	return $pipe;
+}
+
+# Lets it go on.
+sub let_go
+{
+	my ($pipe) = @_;
+
+	# it may be gone
+	local $SIG{PIPE} = 'IGNORE';
+	syswrite $pipe, 'sleep 0';
+	close $pipe;
+	return;
+}
+
+# The same from a process of its own, which is returned, as soon as something is
+# true.
+sub let_go_when
+{
+	my ($pipe, $when) = @_;
+	my $pid = fork() // croak "fork: $!";
+
+	if ($pid == 0)
+	{
+		eval { DigipayTest::wait_until { $when->() } 60 };
+		let_go($pipe);
+		POSIX::_exit(0);
+	}
+	close $pipe;
+	return $pid;
+}
+
+# Whether a process has been told to quit: it is gone, or will be as soon as it
+# lets signals in.
+sub is_told_to_quit
+{
+	my ($pid) = @_;
+
+	open my $fh, '<', "/proc/$pid/status" or return 1;
+	my $status = join '', <$fh>;
+	return $status !~ /^State:\s+[^ZX]/m
+	  || $status =~ /^ShdPnd:.*([0-9a-f]{8})$/m && (hex($1) & 1 << POSIX::SIGQUIT() - 1) != 0;
 }
 
 # Forgets what has not struck.
