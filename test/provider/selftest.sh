@@ -294,8 +294,8 @@ test_scripts()
 	ok "scripts are forgotten" "$(get .data.rc)" "00"
 }
 
-# The same, once a payment of that ref_id has come in, which may be after curl has
-# given up.
+# books_when_in REF_ID FILTER: its books once its payment has come in, which may be
+# after curl has given up
 books_when_in()
 {
 	for _ in $(seq 100); do

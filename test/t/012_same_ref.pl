@@ -59,14 +59,9 @@ sub together
 		'>', \$out, '2>', \$err);
 	if ($options{held})
 	{
-		my $waiting = 'SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()'
-		  . " AND query LIKE '%INTO outcome SELECT ''$run'',%' AND wait_event_type = 'Extension'";
-		eval {
-			DigipayTest::wait_until {
-				$node->safe_psql('postgres', $waiting) == $clients
-				  && $provider->books->{in_flight} == $options{held};
-			} 60;
-		} or diag("not all of $run wait");
+		(DigipayTest::wait_for_waiters($node, $clients, "%INTO outcome SELECT '$run',%")
+			  && eval { DigipayTest::wait_until { $provider->books->{in_flight} == $options{held} } 60 })
+		  or diag("not all of $run wait");
 		# whatever should not leave has had a moment for it
 		sleep 0.2;
 		$released = DigipayTest::literal($node->safe_psql('postgres', 'SELECT clock_timestamp()')) . '::timestamptz';

@@ -46,12 +46,6 @@ sub succeeds_alone
 		[ 'succeeded', 1, 1 ], $name);
 }
 
-sub median
-{
-	my @sorted = sort { $a <=> $b } @_;
-	return $sorted[ $#sorted / 2 ];
-}
-
 # ------------------------------------------------- how soon the caller is back
 
 $node->safe_psql('postgres',
@@ -94,7 +88,7 @@ my @rows = DigipayTest::rows($node,
 is(scalar(grep { $_->{sqlstate} eq '57014' } @rows), $rounds, 'statement_timeout: 57014');
 is( scalar(grep { $_->{context} =~ $goes_on && $1 eq $_->{ref_id} } @rows),
 	$rounds, 'and the context says that the payment goes on');
-my $late = median(map { $_->{late} } @rows);
+my $late = DigipayTest::median(map { $_->{late} } @rows);
 note("statement_timeout: back after a median of $late ms, at most "
 	  . (sort { $b <=> $a } map { $_->{late} } @rows)[0] . ' ms');
 cmp_ok($late, '<', 20, 'the caller is back within 20 ms');
@@ -123,7 +117,7 @@ for my $ref_id (map { "cancel-$_" } 1 .. $rounds)
 is(scalar(grep { $_->{sqlstate} eq '57014' } @rows), $rounds, 'pg_cancel_backend: 57014');
 is( scalar(grep { $_->{context} =~ $goes_on && $1 eq $_->{ref_id} } @rows),
 	$rounds, 'and the context says that the payment goes on');
-$late = median(map { $_->{late} } @rows);
+$late = DigipayTest::median(map { $_->{late} } @rows);
 note("pg_cancel_backend: back after a median of $late ms, at most "
 	  . (sort { $b <=> $a } map { $_->{late} } @rows)[0] . ' ms');
 cmp_ok($late, '<', 20, 'the caller is back within 20 ms');
@@ -152,8 +146,7 @@ like($error->{message}, qr/statement timeout/, q{with PostgreSQL's own message})
 is(DigipayTest::payment($node, 'told')->{state}, 'sending', 'the payment is on its way');
 # as the context says: call again
 $handle = in_flight('told');
-DigipayTest::poll_until($node,
-	q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT state%''told''%' AND wait_event_type = 'Extension'});
+DigipayTest::wait_for_waiters($node, 1, q{SELECT state%'told'%});
 $provider->release;
 is($handle->out, 'succeeded', 'the same call again waits for the outcome');
 succeeds_alone('told', 'which is that of the one request');
@@ -243,8 +236,7 @@ is(DigipayTest::payment($node, 'waiting-1'), undef, 'the journal has no row');
 my $waiting = DigipayTest::async($node, "SELECT digipay_pay($bill, 'waiting-2', server => 'narrow')");
 my $terminated = DigipayTest::async($node, "SELECT digipay_pay($bill, 'waiting-3', server => 'narrow')");
 my $stays = DigipayTest::async($node, "SELECT state FROM digipay_pay($bill, 'waiting-4', server => 'narrow')");
-DigipayTest::poll_until($node,
-	q{SELECT count(*) = 3 FROM pg_stat_activity WHERE query LIKE 'SELECT%''waiting-%' AND wait_event_type = 'Extension'});
+DigipayTest::wait_for_waiters($node, 3, q{SELECT%'waiting-%});
 $node->safe_psql('postgres',
 	q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%''waiting-2''%' AND pid <> pg_backend_pid()});
 is_cancel($waiting->error, 'waiting-2', $nothing_sent, 'so does pg_cancel_backend');

@@ -74,15 +74,9 @@ sub pause_between
 	my @times = sort { $a->[0] <=> $b->[0] }
 	  map { [ $refs->{$_}{arrived_at}[0], $refs->{$_}{answered_at}[0] ] }
 	  grep { /^\Q$begin\E/ } keys %$refs;
-	my $pause = median(map { $times[ $_ + 1 ][0] - $times[$_][1] } 0 .. $#times - 1);
+	my $pause = DigipayTest::median(map { $times[ $_ + 1 ][0] - $times[$_][1] } 0 .. $#times - 1);
 	note("$begin: $pause s");
 	return $pause;
-}
-
-sub median
-{
-	my @sorted = sort { $a <=> $b } @_;
-	return $sorted[ @sorted / 2 ];
 }
 
 # When an strace shows its process go to sleep, and after how many system calls.
@@ -115,14 +109,9 @@ sub soon
 sub wait_for_waiters
 {
 	my ($name, $clients, $in_flight) = @_;
-	my $waiting = 'SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()'
-	  . " AND query LIKE '%''$name-%' AND wait_event_type = 'Extension'";
-	eval {
-		DigipayTest::wait_until {
-			$node->safe_psql('postgres', $waiting) == $clients
-			  && $provider->books->{in_flight} >= $in_flight;
-		} 60;
-	} or diag("not all of $name wait");
+	(DigipayTest::wait_for_waiters($node, $clients, "%'$name-%")
+		  && eval { DigipayTest::wait_until { $provider->books->{in_flight} >= $in_flight } 60 })
+	  or diag("not all of $name wait");
 	sleep 0.2;
 	return;
 }
@@ -381,8 +370,8 @@ SKIP:
 	skip 'strace may not trace here', 3 if !-s $trace;
 	note(map { "at $_->[0] after $_->[1] system calls\n" } @looks);
 	cmp_ok(scalar(@looks), '>=', 5, 'an idle worker looks whether it is wanted');
-	cmp_ok(median(map { $looks[ $_ + 1 ][0] - $looks[$_][0] } 0 .. $#looks - 1), '>=', 0.7, 'once a second');
-	cmp_ok(median(map { $_->[1] } @looks), '<=', 10, 'and does nothing else');
+	cmp_ok(DigipayTest::median(map { $looks[ $_ + 1 ][0] - $looks[$_][0] } 0 .. $#looks - 1), '>=', 0.7, 'once a second');
+	cmp_ok(DigipayTest::median(map { $_->[1] } @looks), '<=', 10, 'and does nothing else');
 }
 
 is_deeply([ grep { /PANIC|server process .* was terminated/ }

@@ -118,11 +118,7 @@ ok( eval {
 # the same by worker_stop
 $handle = pay_in_flight('stop');
 my $stop = DigipayTest::async($node, 'SELECT digipay_worker_stop()');
-DigipayTest::wait_until {
-	$node->safe_psql('postgres',
-		q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%worker\_stop%'}
-		  . q{ AND wait_event_type = 'Extension'}) eq 't';
-} 60;
+DigipayTest::wait_for_waiters($node, 1, '%worker\_stop%');
 sleep 0.3;
 ok(!$stop->done && $stop->{out} eq '' && !$handle->done && $handle->{out} eq '',
 	'worker_stop in flight waits for the answer');

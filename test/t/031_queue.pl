@@ -438,22 +438,12 @@ my @waiters = map {
 		  . q{ SELECT state FROM digipay_wait('wait-2'); COMMIT})
 } ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE', 'REPEATABLE READ READ ONLY', 'SERIALIZABLE READ ONLY');
 
-# Waits until so many sessions wait in a statement like that.
-sub wait_for_waiters
-{
-	my ($number, $like) = @_;
-	DigipayTest::poll_until($node, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '$like'"
-		  . q{ AND wait_event_type = 'Extension' AND pid <> pg_backend_pid()}, expected => $number)
-	  or diag("there are no $number sessions that wait");
-	return;
-}
-
 # Against waits that would otherwise last for a minute and a half, or two.
 my $begun = time;
 my $timed = DigipayTest::async($node, q{SELECT state FROM digipay_wait('wait-1', '300 ms')});
 like($timed->out, qr/^(queued|sending)$/, 'digipay_wait returns the row as it stands when its time is over');
 cmp_ok(time - $begun, '<', 40, 'in time');
-wait_for_waiters(5, '%wait-3%');
+DigipayTest::wait_for_waiters($node, 5, '%wait-3%');
 $begun = time;
 $provider->release;
 for my $waiter (@waiters)
@@ -465,7 +455,7 @@ cmp_ok(time - $begun, '<', 40, 'and comes back with the outcome');
 my $ASLEEP = 60;
 sql("SELECT count(digipay_submit($bill, 'asleep-' || i, server => 'asleep')) FROM generate_series(1, $ASLEEP) i");
 my $cancelled = DigipayTest::async($node, q{SELECT digipay_wait('asleep-1', '120 s', 'asleep')});
-wait_for_waiters(1, '%asleep-1%');
+DigipayTest::wait_for_waiters($node, 1, '%asleep-1%');
 $begun = time;
 $cancelled->cancel;
 is($cancelled->error->{sqlstate}, '57014', 'digipay_wait is cancelled');

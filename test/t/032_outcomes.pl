@@ -94,15 +94,6 @@ sub refresh
 	return sql("SELECT state FROM digipay_status('$ref_id', '" . ($server // 'digipay') . "', refresh => true)");
 }
 
-# Waits until so many sessions wait for the worker with a statement like that.
-sub wait_for_sessions
-{
-	my ($count, $like) = @_;
-	DigipayTest::wait_until { sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE " . DigipayTest::literal($like)
-		  . " AND state = 'active' AND wait_event_type = 'Extension' AND pid <> pg_backend_pid()") >= $count } 60;
-	return;
-}
-
 sub reaches
 {
 	my ($ref_id, $state, $name, $seconds) = @_;
@@ -145,7 +136,7 @@ sql(q{UPDATE digipay_payment SET sent_at = sent_at - interval '61 s', replied_at
 my $begun = time;
 $calm->hold;
 my @asking = map { DigipayTest::async($node, q{SELECT state FROM digipay_status('slow', 'slow')}) } 1 .. 8;
-wait_for_sessions(8, q{%digipay_status('slow', 'slow')%});
+DigipayTest::wait_for_waiters($node, 8, q{%digipay_status('slow', 'slow')%});
 $calm->release;
 $_->finish for @asking;
 is(join(' ', map { $_->out . $_->err } @asking), join(' ', ('pending') x 8), 'eight sessions ask');
@@ -184,7 +175,7 @@ $row = DigipayTest::row($node, q{SELECT status_checks, next_check_at > replied_a
 is_deeply([ @$row{qw(status_checks later state)} ], [ 1, 'true', 'pending' ], 'while a question hangs, the row has it already')
   or diag(explain($row));
 my $waiter = DigipayTest::async($node, q{SELECT state FROM digipay_status('status-hang-1', 'faults')});
-wait_for_sessions(1, q{%digipay_status('status-hang-1'%});
+DigipayTest::wait_for_waiters($node, 1, q{%digipay_status('status-hang-1'%});
 is(sql(q{SELECT status_checks FROM digipay_payment WHERE ref_id = 'status-hang-1'}) . questions('status-hang-1'), '11',
 	'digipay_status beside it has no question of its own');
 

@@ -42,6 +42,7 @@ sub kill_beside
 	return;
 }
 
+# The same for the postmaster, without which nobody is told anything.
 sub kill_postmaster
 {
 	my ($pipe) = @_;

@@ -398,6 +398,23 @@ sub wait_for_state
 	return $row;
 }
 
+# Waits until so many sessions wait, as they do for the worker, in statements that
+# are LIKE that.  False if they do not within a minute.
+sub wait_for_waiters
+{
+	my ($node, $count, $like) = @_;
+	my $waiting = 'SELECT count(*) FROM pg_stat_activity WHERE query LIKE ' . literal($like)
+	  . q{ AND wait_event_type = 'Extension' AND pid <> pg_backend_pid()};
+	return eval { wait_until(sub { $node->safe_psql('postgres', $waiting) == $count }, 60) };
+}
+
+# The middle one of some numbers.
+sub median
+{
+	my @sorted = sort { $a <=> $b } @_;
+	return $sorted[ $#sorted / 2 ];
+}
+
 # Process id of the database's worker, or undef.
 sub worker_pid
 {
